@@ -1,0 +1,193 @@
+"""The one in-memory form of a fact from the network, and of what could not become one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NewType, Protocol
+
+import msgspec
+
+Did = NewType("Did", str)
+AtUri = NewType("AtUri", str)
+Offset = NewType("Offset", int)
+Kind = Literal["commit", "account", "identity", "sync", "unknown"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME_US_MAX = 253_402_300_799_999_999
+"""The last microsecond of the year 9999: the largest event time, in microseconds since 1970."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One fact from the network.
+
+    `kind` and `action` are lower case:
+
+    - `commit`: one operation on one record; `action` is `create`, `update` or `delete`.
+    - `account`: `action` is `active`, or the status (`deleted`, `takendown`, `suspended`,
+      `deactivated`, …), or `inactive` where no status was given.
+    - `identity`: `action` is `refresh`.
+    - `sync`: `action` is `reset` (the repo starts anew; its rows go), or `backfilled`
+      (a backfill has delivered the repo as of `rev`; rsky's `repo` message; no row changes).
+    - `unknown`: a well-formed message of a kind we do not know, kept whole in `record`;
+      `action` is that kind.
+
+    `record` is JSON exactly as it came, byte for byte: the record of a create or update; the
+    inner object of account, identity and sync events; None for a delete.
+    `occurred_at` is in UTC with microseconds. `log_offset` is 0 until the event is in the log.
+    """
+
+    log_offset: int
+    did: str
+    kind: str
+    action: str
+    collection: str | None
+    rkey: str | None
+    rev: str | None
+    cid: str | None
+    record: bytes | None
+    occurred_at: datetime
+    source_cursor: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The at-uri of the record; only for commits."""
+        return f"at://{self.did}/{self.collection}/{self.rkey}"
+
+    @property
+    def indexed_at(self) -> str:
+        """The event's time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, truncated to milliseconds."""
+        return self.occurred_at.isoformat(timespec="milliseconds")[:23] + "Z"
+
+    @property
+    def removes_account(self) -> bool:
+        """Whether every row of the account goes: an account deletion or a repo reset."""
+        return (self.kind == "account" and self.action == "deleted") or (
+            self.kind == "sync" and self.action == "reset"
+        )
+
+
+class Undecodable(msgspec.Struct, frozen=True, gc=False):
+    """A message that could not become an event, with its raw bytes and why.
+
+    `reason` is a short slug to count by (`malformed`, `too-large`, `bad-did`, …); `error` is one
+    line for a person.
+    """
+
+    raw: bytes
+    reason: str
+    error: str
+    source_cursor: str = ""
+
+
+class Skipped(msgspec.Struct, frozen=True, gc=False):
+    """A message passed over on purpose; `reason` is a slug to count by."""
+
+    reason: str
+
+
+Decoded = Event | Undecodable | Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a decoder accepts. Beyond a limit a message becomes a dead letter."""
+
+    message_bytes_max: int = 2 * 1024 * 1024
+    nesting_levels_max: int = 64
+    did_bytes_max: int = 2048
+    collection_bytes_max: int = 317
+    rkey_bytes_max: int = 512
+
+
+class Wanted:
+    """Which collections are wanted: exact names, `prefix.*`, or `*` for all."""
+
+    def __init__(self, patterns: Sequence[str] = ("*",)) -> None:
+        self.patterns = tuple(patterns)
+        self.everything = "*" in self.patterns
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, collection: str) -> bool:
+        if self.everything:
+            return True
+        known = self._known.get(collection)
+        if known is None:
+            known = self._matches(collection)
+            if len(self._known) < 10_000:
+                self._known[collection] = known
+        return known
+
+    def _matches(self, collection: str) -> bool:
+        return any(
+            collection.startswith(pattern[:-1]) if pattern.endswith(".*") else collection == pattern
+            for pattern in self.patterns
+        )
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a source hands over at once; appended in one transaction with its cursor.
+
+    `cursor` is the source's position after the last message of the batch, in the source's own
+    notation: whoever resumes from it sees nothing of this batch again and misses nothing after it.
+    A batch may be empty of events and still move the cursor.
+    """
+
+    cursor: str
+    events: list[Event] = field(default_factory=list)
+    dead: list[Undecodable] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    message_bytes: int = 0
+
+    def add(self, decoded: Decoded) -> None:
+        """Files one decoded message where it belongs."""
+        if type(decoded) is Event:
+            self.events.append(decoded)
+        elif type(decoded) is Undecodable:
+            self.dead.append(decoded)
+        else:
+            assert type(decoded) is Skipped
+            self.skipped[decoded.reason] += 1
+
+
+class Source(Protocol):
+    """Where events come from.
+
+    `name` is the identity under which the cursor is saved: stable across restarts, without
+    secrets. `rewinds` says whether resuming may hand over events a second time.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rewinds(self) -> bool: ...
+
+    def batches(self, cursor: str | None) -> AsyncGenerator[Batch, None]:
+        """Yields batches after `cursor` (None: from the source's start); ends when the source does.
+
+        Holds a bounded amount in memory whatever the consumer's pace. Waits, with backoff, through
+        trouble upstream. Closing the generator closes every connection.
+        """
+        ...
+
+    async def committed(self, cursor: str) -> None:
+        """Told after the log has committed everything up to `cursor`, at least once."""
+        ...
+
+
+Report = Callable[[str], None]
+"""Where a source says what an operator should know (one line each); given at its construction."""
+
+
+def from_time_us(time_us: int) -> datetime:
+    """The UTC datetime, exact to the microsecond, of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=time_us)
+
+
+def to_time_us(moment: datetime) -> int:
+    """Microseconds since 1970 of a UTC datetime, exact."""
+    return (moment - EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,1 @@
+"""What we keep: one file a projection, its DDL beside it."""
