@@ -20,6 +20,20 @@ TIME_US_MAX = 253_402_300_799_999_999
 """The last microsecond of the year 9999: the largest event time, in microseconds since 1970."""
 
 
+# Neighbouring events share their second: its text is kept, since making it costs more than all the
+# rest of a like's row.
+_SECONDS: dict[tuple[int, int], str] = {}
+_SECONDS_MAX = 10_000
+_MILLISECONDS = tuple(f".{n:03d}Z" for n in range(1000))
+
+
+def _second(days: int, seconds: int) -> str:
+    text = (EPOCH + timedelta(days=days, seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    if len(_SECONDS) >= _SECONDS_MAX:
+        _SECONDS.clear()
+    return _SECONDS.setdefault((days, seconds), text)
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One fact from the network.
 
@@ -59,7 +73,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     @property
     def indexed_at(self) -> str:
         """The event's time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, truncated to milliseconds."""
-        return self.occurred_at.isoformat(timespec="milliseconds")[:23] + "Z"
+        since = self.occurred_at - EPOCH
+        second = _SECONDS.get((since.days, since.seconds)) or _second(since.days, since.seconds)
+        return second + _MILLISECONDS[since.microseconds // 1000]
 
     @property
     def removes_account(self) -> bool:
@@ -152,6 +168,31 @@ class Batch:
             assert type(decoded) is Skipped
             self.skipped[decoded.reason] += 1
 
+    def bury_unstorable(self) -> int:
+        """Turns events that Postgres cannot store (U+0000 or a lone surrogate in a key) into
+        undecodable messages; returns how many. A net under the decoders, which refuse them."""
+        refused = [event for event in self.events if not _is_storable(event)]
+        if refused:
+            self.events = [event for event in self.events if _is_storable(event)]
+            self.dead += [
+                Undecodable(
+                    msgspec.json.encode(repr(event)),
+                    "unstorable",
+                    "a key holds U+0000 or a lone surrogate",
+                    event.source_cursor,
+                )
+                for event in refused
+            ]
+        return len(refused)
+
+
+def _is_storable(event: Event) -> bool:
+    keys = (event.did, event.kind, event.action, event.collection, event.rkey, event.rev, event.cid)
+    try:
+        return all(b"\0" not in (key or "").encode() for key in keys)
+    except UnicodeEncodeError:
+        return False
+
 
 class Source(Protocol):
     """Where events come from.
@@ -161,10 +202,14 @@ class Source(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The identity under which the cursor is saved."""
+        ...
 
     @property
-    def rewinds(self) -> bool: ...
+    def rewinds(self) -> bool:
+        """Whether events may come a second time."""
+        ...
 
     def batches(self, cursor: str | None) -> AsyncGenerator[Batch, None]:
         """Yields batches after `cursor` (None: from the source's start); ends when the source does.

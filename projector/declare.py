@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,25 @@ class InvalidRecord(ValueError):
 
 
 Row = tuple[Any, ...]
+
+ERROR_CHARS_MAX = 500
+
+_escapes = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
+    rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\."
+).sub
+
+
+def without_lone_surrogates(json: bytes) -> bytes:
+    """The JSON with each escaped surrogate that has no partner replaced by an escaped U+FFFD."""
+    return _escapes(lambda found: rb"\ufffd" if found["lone"] else found[0], json)
+
+
+def _invalid(error: Exception) -> InvalidRecord:
+    # A message may quote the record at any length, with characters that Postgres cannot store.
+    text = str(error)[:ERROR_CHARS_MAX].replace("\0", "\ufffd")
+    return InvalidRecord(text.encode(errors="replace").decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +80,25 @@ class Projection:
     def decoder(self) -> Callable[[Event], Row]:
         """The function from a create or update to its row.
 
-        Raises `InvalidRecord`, `msgspec.MsgspecError` or `RecursionError` for a bad record.
+        Raises `InvalidRecord` for a bad record, whatever is bad about it. Lone surrogates, which
+        only JSON can have and Postgres cannot store, become U+FFFD.
         """
         decode = msgspec.json.Decoder(self.record).decode
         row = self.row
-        return lambda event: row(event, decode(event.record or b"null"))
+
+        def to_row(event: Event) -> Row:
+            try:
+                return row(event, decode(event.record or b"null"))
+            except msgspec.ValidationError as error:
+                raise _invalid(error) from None
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                json = event.record or b""
+                mended = without_lone_surrogates(json)
+                if mended == json:
+                    raise _invalid(error) from None
+            return to_row(msgspec.structs.replace(event, record=mended))
+
+        return to_row
 
 
 @dataclass(frozen=True, slots=True)

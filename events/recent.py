@@ -1,0 +1,62 @@
+"""The window of recently appended events, by which a source's rewinds stay out of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Final
+
+import asyncpg
+
+from events.event import Event
+
+TAIL: Final = """
+SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record, occurred_at
+FROM projector.event_log WHERE log_offset > $1 ORDER BY log_offset
+"""
+
+
+def event_key(event: Event) -> Hashable:
+    """What makes two events the same fact: for a commit its repo's revision, path and content.
+
+    A commit without a revision, and everything else, is the same only when its content and time
+    are.
+    """
+    if event.kind == "commit" and event.rev:
+        return (event.did, event.rev, event.collection, event.rkey, event.action, event.cid)
+    return (event.did, event.kind, event.action, event.collection, event.rkey, event.record,
+            event.occurred_at)  # fmt: skip
+
+
+class RecentEvents:
+    """The keys of the last events appended: between `window_events` and twice as many.
+
+    Two generations, the older dropped whole, so that keeping the window costs nothing an event.
+    """
+
+    def __init__(self, window_events: int) -> None:
+        self.window_events = window_events
+        self._young: set[Hashable] = set()
+        self._old: set[Hashable] = set()
+
+    def new_among(self, events: Sequence[Event]) -> list[Event]:
+        """Those events that are not in the window, each once, in order."""
+        seen: set[Hashable] = set()
+        new = []
+        for event in events:
+            key = event_key(event)
+            if key in self._young or key in self._old or key in seen:
+                continue
+            seen.add(key)
+            new.append(event)
+        return new
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Puts events into the window."""
+        self._young.update(map(event_key, events))
+        if len(self._young) >= self.window_events:
+            self._young, self._old = set(), self._young
+
+    async def fill(self, connection: asyncpg.Connection, head: int) -> None:
+        """Fills the window from the log's tail; call before the first append."""
+        rows = await connection.fetch(TAIL, head - self.window_events)
+        self.add([Event(*row) for row in rows])

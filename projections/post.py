@@ -1,0 +1,129 @@
+"""`app.bsky.feed.post` → `post`: one row per post.
+
+The flags of the table (`invalidReplyRoot`, `violatesThreadGate`, `violatesEmbeddingRules`,
+`hasThreadGate`, `hasPostGate`) stay NULL: they come from other accounts' records. Where the
+AppView (0.0.280) loses a post to an accident, this keeps it:
+
+- U+0000 in `text` and `tags`, which Postgres cannot store, becomes U+FFFD.
+- An `images` embed without images is as good as none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from events.event import Event
+from projections.embeds import check_embed
+from projections.lexicon import StrongRef, Typed, check_ref, check_text, invalid, moment
+from projections.richtext import (
+    Entity,
+    Facet,
+    check_facets,
+    check_labels,
+    check_languages,
+    check_tags,
+)
+from projections.rows import ddl, no_cid
+from projector.declare import Projection, Row, Table
+
+TEXT_BYTES_MAX = 3000
+TEXT_GRAPHEMES_MAX = 300
+
+
+class Reply(Typed, gc=False, tag="app.bsky.feed.post#replyRef"):
+    """The post replied to, and the first post of its thread."""
+
+    root: StrongRef
+    parent: StrongRef
+
+
+class Post(msgspec.Struct, gc=False):
+    """A post."""
+
+    type: Literal["app.bsky.feed.post"] = msgspec.field(name="$type")
+    text: str
+    createdAt: str
+    langs: Annotated[list[str], Meta(max_length=3)] | UnsetType = UNSET
+    reply: Reply | UnsetType = UNSET
+    facets: list[Facet] | UnsetType = UNSET
+    embed: Raw | UnsetType = UNSET
+    tags: Annotated[list[str], Meta(max_length=8)] | UnsetType = UNSET
+    labels: Raw | UnsetType = UNSET
+    entities: list[Entity] | UnsetType = UNSET
+
+
+def post_row(event: Event, record: Post) -> Row:
+    """The row of the table's columns."""
+    text, reply, langs, tags = record.text, record.reply, record.langs, record.tags
+    check_text(text, "$.text", TEXT_BYTES_MAX, TEXT_GRAPHEMES_MAX)
+    if langs:
+        check_languages(langs, "$.langs")
+    if tags:
+        check_tags(tags, "$.tags")
+    if record.facets is not UNSET:
+        check_facets(record.facets, "$.facets")
+    if record.embed is not UNSET:
+        check_embed(record.embed, "$.embed")
+    if record.labels is not UNSET:
+        check_labels(record.labels, "$.labels")
+    return (
+        event.uri,
+        event.cid or no_cid(),
+        event.did,
+        text.replace("\0", "\ufffd") if "\0" in text else text,
+        *(_reply_columns(reply) if reply is not UNSET else _NO_REPLY),
+        moment(record.createdAt),
+        event.indexed_at,
+        _json(langs) if langs else None,
+        _json(tags) if tags else None,
+    )
+
+
+_NO_REPLY = (None, None, None, None)
+
+
+def _reply_columns(reply: Reply) -> tuple[str, str, str, str]:
+    root, parent = reply.root, reply.parent
+    check_ref(root, "$.reply.root")
+    check_ref(parent, "$.reply.parent")
+    if not root.uri.startswith("at://did:"):
+        raise invalid("Expected an at-uri with a DID", root.uri, "$.reply.root.uri")
+    return root.uri, root.cid, parent.uri, parent.cid
+
+
+def _json(texts: list[str]) -> str:
+    json = msgspec.json.encode(texts).decode()
+    if "\\u0000" not in json:
+        return json
+    return msgspec.json.encode([text.replace("\0", "\ufffd") for text in texts]).decode()
+
+
+posts = Projection(
+    name="post",
+    version=1,
+    collection="app.bsky.feed.post",
+    record=Post,
+    row=post_row,
+    table=Table(
+        "post",
+        (
+            "uri",
+            "cid",
+            "creator",
+            "text",
+            "replyRoot",
+            "replyRootCid",
+            "replyParent",
+            "replyParentCid",
+            "createdAt",
+            "indexedAt",
+            "langs",
+            "tags",
+        ),
+        types={"langs": "jsonb", "tags": "jsonb"},
+    ),
+    ddl=ddl("post.sql"),
+)

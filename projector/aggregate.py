@@ -1,0 +1,154 @@
+"""Aggregates: deltas from the outbox into counters, exactly once; and the GROUP BY that audits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from projector.declare import Aggregate
+from projector.errors import Corruption
+from projector.statements import listed, quoted
+
+MOVE_CHECKPOINT = """
+UPDATE projector.checkpoint
+SET log_offset = greatest(log_offset, $3), events = events + $4, events_per_second = $5,
+    updated_at = now()
+WHERE projection = $1 AND version = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge did: outbox rows taken, their deltas, and the highest offset among them."""
+
+    rows: int
+    deltas: int
+    through: int
+
+
+class Merger:
+    """Adds deltas from the outbox to one aggregate's counters."""
+
+    def __init__(self, aggregate: Aggregate, schema: str, outbox_rows_max: int = 24) -> None:
+        self.aggregate = aggregate
+        self.outbox_rows_max = outbox_rows_max
+        self.merge_sql = merge_statement(aggregate, schema)
+        self.prune_sql = prune_statement(aggregate, schema)
+
+    async def merge(self, connection: asyncpg.Connection, events_per_second: float = 0.0) -> Merged:
+        """Merges the oldest waiting deltas; `rows` is 0 when none wait.
+
+        Deleting the outbox rows and adding their sums is one statement in one transaction, so
+        whoever runs it, and however often, each delta is added once.
+        """
+        name = self.aggregate.name
+        async with connection.transaction():
+            row = await connection.fetchrow(self.merge_sql, name, self.outbox_rows_max)
+            assert row is not None
+            rows, deltas, through, empty, negative = row
+            if negative:
+                raise Corruption(
+                    f"{name}: a counter of {negative[0]!r} would fall below zero; run: projector "
+                    "verify, then rebuild it"
+                )
+            if rows:
+                if empty:
+                    await connection.execute(self.prune_sql, empty)
+                await connection.execute(
+                    MOVE_CHECKPOINT, name, self.aggregate.version, through, deltas,
+                    events_per_second,
+                )  # fmt: skip
+        return Merged(rows, deltas, through)
+
+
+def merge_statement(aggregate: Aggregate, schema: str) -> str:
+    """Takes the oldest outbox rows ($1 aggregate, $2 at most) and adds their sums.
+
+    Returns rows taken, deltas, highest offset, the keys with no count left, and the keys with a
+    count below zero. Keys are in order, so that no two transactions deadlock.
+    """
+    table = f"{quoted(schema)}.{quoted(aggregate.table)}"
+    names = tuple(aggregate.counters)
+    key = quoted(aggregate.key)
+    sums = ", ".join(
+        f"coalesce(sum(d) FILTER (WHERE counter = '{name}'), 0) AS {quoted(name)}" for name in names
+    )
+    added = ", ".join(f"{quoted(n)} = a.{quoted(n)} + excluded.{quoted(n)}" for n in names)
+    zero = " AND ".join(f"{quoted(name)} = 0" for name in names)
+    below = " OR ".join(f"{quoted(name)} < 0" for name in names)
+    return f"""
+WITH taken AS (
+    DELETE FROM projector.outbox WHERE (aggregate, id) IN (
+        SELECT aggregate, id FROM projector.outbox WHERE aggregate = $1 ORDER BY id LIMIT $2)
+    RETURNING counter, keys, deltas, through_offset),
+sums AS (
+    SELECT k, {sums} FROM taken, unnest(keys, deltas) AS u(k, d) GROUP BY k),
+merged AS (
+    INSERT INTO {table} AS a ({key}, {listed(names)})
+    SELECT k, {listed(names)} FROM sums WHERE NOT ({zero}) ORDER BY k
+    ON CONFLICT ({key}) DO UPDATE SET {added}
+    RETURNING {key} AS k, {zero} AS empty, {below} AS negative)
+SELECT (SELECT count(*) FROM taken), (SELECT coalesce(sum(cardinality(keys)), 0) FROM taken),
+    (SELECT coalesce(max(through_offset), 0) FROM taken),
+    (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE empty),
+    (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE negative)
+"""
+
+
+def prune_statement(aggregate: Aggregate, schema: str) -> str:
+    """Deletes the rows of keys ($1) that count nothing: no row and zeros mean the same."""
+    zero = " AND ".join(f"{quoted(c)} = 0" for c in (*aggregate.counters, *aggregate.foreign))
+    table = f"{quoted(schema)}.{quoted(aggregate.table)}"
+    return f"DELETE FROM {table} WHERE {quoted(aggregate.key)} = ANY($1::text[]) AND {zero}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A counter that is not what its rows say: stored + pending against the rows counted."""
+
+    aggregate: str
+    counter: str
+    key: str
+    stored: int
+    pending: int
+    counted: int
+
+
+def audit_statement(aggregate: Aggregate, counter: str, schema: str) -> str:
+    """Every key where stored counter + pending deltas is not count(*) (invariant 7); $1 rows at
+    most. To be run with all others of an audit in one snapshot."""
+    count = aggregate.counters[counter]
+    base = f"{quoted(schema)}.{quoted(count.of.table.name)}"
+    stored = f"{quoted(schema)}.{quoted(aggregate.table)}"
+    return f"""
+WITH s AS (SELECT {quoted(aggregate.key)}::text AS k, {quoted(counter)}::bigint AS n FROM {stored}
+    WHERE {quoted(counter)} <> 0),
+p AS (SELECT k, sum(d)::bigint AS n FROM projector.outbox, unnest(keys, deltas) AS u(k, d)
+    WHERE aggregate = '{aggregate.name}' AND counter = '{counter}' GROUP BY k),
+c AS (SELECT {quoted(count.by)}::text AS k, count(*) AS n FROM {base}
+    WHERE {quoted(count.by)} IS NOT NULL GROUP BY 1)
+SELECT k, coalesce(s.n, 0), coalesce(p.n, 0), coalesce(c.n, 0)
+FROM s FULL JOIN p USING (k) FULL JOIN c USING (k)
+WHERE coalesce(s.n, 0) + coalesce(p.n, 0) <> coalesce(c.n, 0) ORDER BY k LIMIT $1
+"""
+
+
+async def audit(
+    connection: asyncpg.Connection,
+    aggregates: Sequence[Aggregate],
+    schema: str,
+    differences_max: int = 1000,
+) -> list[Difference]:
+    """Compares every counter of every key with its rows, in one snapshot of a live database."""
+    found: list[Difference] = []
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for aggregate in aggregates:
+            for counter in aggregate.counters:
+                sql = audit_statement(aggregate, counter, schema)
+                found += [
+                    Difference(aggregate.name, counter, *row)
+                    for row in await connection.fetch(sql, differences_max, timeout=None)
+                ]
+    return found

@@ -1,0 +1,276 @@
+"""Apply: one window of one projection in one transaction, its checkpoint with it."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from projector.declare import Declaration, Projection, Row
+from projector.errors import CheckpointMoved, Corruption
+from projector.fold import Folded, Letter
+from projector.statements import (
+    MOVE_CHECKPOINT,
+    NOTIFY_OUTBOX,
+    OUTBOX_KEYS_MAX,
+    PUT_LETTER,
+    PUT_OUTBOX,
+    statements_of,
+)
+
+Cells = asyncpg.Record | tuple[str | None, ...]
+"""The counted columns of one row, from Postgres or from the row we sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A move of the checkpoint from `after` to `through`, past `events` events of concern."""
+
+    after: int
+    through: int
+    events: int
+    events_per_second: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a window did: rows put into and taken out of the table, keys whose counts changed."""
+
+    inserted: int
+    deleted: int
+    deltas: int
+
+
+class TableWriter:
+    """Writes the net effect of windows to one projection's tables."""
+
+    def __init__(
+        self, projection: Projection, declarations: Sequence[Declaration], schema: str
+    ) -> None:
+        self.projection = projection
+        self.table = projection.table
+        self.sql = statements_of(projection, list(declarations), schema)
+        columns = self.table.columns
+        self._counted_at = [columns.index(name) for name in self.sql.counted]
+        self._claim_at = [columns.index(name) for name in self.table.unique or ()]
+
+    async def apply(self, connection: asyncpg.Connection, step: Step, folded: Folded) -> Applied:
+        """Applies a folded window; when it returns all of it is committed, else nothing is.
+
+        Raises `CheckpointMoved` when the checkpoint is not at `step.after` (invariant 2), and
+        `Corruption` when the tables contradict each other.
+        """
+        try:
+            async with connection.transaction():
+                # First, so that of two owners the second waits here and then knows.
+                await self._move_checkpoint(connection, step)
+                return await self._write(connection, step, folded)
+        except asyncpg.UniqueViolationError as error:
+            raise Corruption(
+                f"{self.projection.name}: {error.message}; its tables contradict each other, "
+                "rebuild the projection"
+            ) from error
+
+    async def _move_checkpoint(self, connection: asyncpg.Connection, step: Step) -> None:
+        moved = await connection.execute(
+            MOVE_CHECKPOINT,
+            self.projection.name,
+            self.projection.version,
+            step.after,
+            step.through,
+            step.events,
+            step.events_per_second,
+        )
+        if moved != "UPDATE 1":
+            raise CheckpointMoved(self.projection.name)
+
+    async def _write(self, connection: asyncpg.Connection, step: Step, folded: Folded) -> Applied:
+        if folded.letters:
+            await self._put_letters(connection, folded.letters)
+        if folded.is_empty:
+            return Applied(0, 0, 0)
+        work = _Work(connection, self, folded.revs)
+        removed = 0
+        if folded.removed_accounts:
+            removed = await work.remove_accounts(folded.removed_accounts, step.through)
+        await work.write(folded.gone, folded.fresh, folded.changed)
+        deltas = await self._put_deltas(connection, work.tally, step.through)
+        if removed or deltas:
+            await connection.execute(NOTIFY_OUTBOX, self.projection.name)
+        return Applied(work.inserted, work.deleted + removed, deltas)
+
+    async def _put_letters(self, connection: asyncpg.Connection, letters: Iterable[Letter]) -> None:
+        name = self.projection.name
+        await connection.executemany(
+            PUT_LETTER,
+            [(name, x.log_offset, x.stage, x.reason, _storable(x.error)) for x in letters],
+        )
+
+    async def _put_deltas(
+        self, connection: asyncpg.Connection, tally: Sequence[Tally[str]], through: int
+    ) -> int:
+        rows = []
+        for counter, counts in zip(self.sql.counters, tally, strict=True):
+            keys = sorted(key for key, n in counts.items() if n)
+            for i in range(0, len(keys), OUTBOX_KEYS_MAX):
+                part = keys[i : i + OUTBOX_KEYS_MAX]
+                rows.append(
+                    (
+                        counter.aggregate, counter.name, part, [counts[k] for k in part],
+                        self.projection.name, through,
+                    )
+                )  # fmt: skip
+        for row in rows:
+            await connection.execute(PUT_OUTBOX, *row)
+        return sum(len(row[2]) for row in rows)
+
+    def columns_of(self, rows: Sequence[Row]) -> list[Sequence[object]]:
+        """The rows as one array per column, which is how they travel to Postgres."""
+        return list(zip(*rows, strict=True))
+
+    def counted_of(self, rows: Sequence[Row]) -> list[tuple[str | None, ...]]:
+        """Of each row the columns that counters and claims need, as statements return them."""
+        return [tuple(row[i] for i in self._counted_at) for row in rows]
+
+    def claim_of(self, row: Row) -> tuple[str, ...]:
+        """The row's claim: the columns of which an account holds each combination once."""
+        return tuple(row[i] for i in self._claim_at)
+
+
+class _Work:
+    """The writing of one window: what it moved, and which claims are to be settled."""
+
+    def __init__(
+        self, connection: asyncpg.Connection, writer: TableWriter, revs: Mapping[str, str]
+    ) -> None:
+        self.connection = connection
+        self.revs = revs
+        self.writer = writer
+        self.sql = writer.sql
+        self.tally: list[Tally[str]] = [Tally() for _ in self.sql.counters]
+        self.groups: set[tuple[str, ...]] = set()
+        self.challengers: list[str] = []
+        self.inserted = 0
+        self.deleted = 0
+        counted = self.sql.counted
+        self._by = [counted.index(counter.by) for counter in self.sql.counters]
+        self._claim = [counted.index(name) for name in writer.table.unique or ()]
+
+    async def remove_accounts(self, accounts: list[str], through: int) -> int:
+        """Removes all rows of accounts; returns how many. Their claims need no settling: every
+        row with the same claim is of the same account."""
+        if self.sql.remove_account_duplicates:
+            await self.connection.execute(self.sql.remove_account_duplicates, accounts)
+        for did in accounts:
+            await self.connection.execute(self.sql.forget_account, f"at://{did}/", f"at://{did}0")
+        return int(await self.connection.fetchval(self.sql.remove_accounts, accounts, through))
+
+    async def write(self, gone: list[str], fresh: list[Row], changed: list[Row]) -> None:
+        """Writes what is newer than what the tables have; notes the revisions they are at now."""
+        stale = await self._stale([*gone, *(row[0] for row in changed)])
+        gone = [uri for uri in gone if uri not in stale]
+        changed = [row for row in changed if row[0] not in stale]
+        if gone:
+            await self.delete(gone)
+        if fresh:
+            changed = changed + await self._contested(await self.insert_new(fresh))
+        if changed:
+            await self.replace(changed)
+        if self.groups:
+            await self.settle()
+        await self._note_revs([*gone, *(row[0] for row in changed)])
+
+    async def _stale(self, uris: list[str]) -> set[str]:
+        """Those records of which the tables have this revision, or a later one, already."""
+        if not uris:
+            return set()
+        known = await self.connection.fetch(self.sql.versions, uris)
+        return {uri for uri, rev in known if uri in self.revs and self.revs[uri] <= rev}
+
+    async def _contested(self, rows: list[Row]) -> list[Row]:
+        """Of rows that could not simply be inserted, those that are no repeats."""
+        if not rows:
+            return rows
+        repeats = await self._stale([row[0] for row in rows])
+        held = await self.connection.fetch(self.sql.held, *self.writer.columns_of(rows))
+        repeats.update(record[0] for record in held)
+        return [row for row in rows if row[0] not in repeats]
+
+    async def _note_revs(self, uris: list[str]) -> None:
+        noted = [uri for uri in uris if uri in self.revs]
+        if noted:
+            revs = [self.revs[uri] for uri in noted]
+            await self.connection.execute(self.sql.put_versions, noted, revs)
+
+    async def delete(self, uris: list[str]) -> None:
+        """Deletes rows, from wherever they are; claims they held are to be settled."""
+        rows = await self.connection.fetch(self.sql.delete, uris)
+        self._count(rows, -1)
+        if self.sql.delete_duplicates:
+            self._contest(rows)
+            await self.connection.execute(self.sql.delete_duplicates, uris)
+
+    async def insert_new(self, rows: list[Row]) -> list[Row]:
+        """Inserts rows where uri and claim are free; returns the others."""
+        if self.groups:
+            # A claim just given up may have somebody waiting who was there before these rows.
+            await self.settle()
+        done = await self.connection.fetchval(
+            self.sql.insert_new, *self.writer.columns_of(rows), len(rows)
+        )
+        others: list[Row] = []
+        if done is not None:
+            inserted = set(done)
+            others = [row for row in rows if row[0] not in inserted]
+            rows = [row for row in rows if row[0] in inserted]
+        self._count(self.writer.counted_of(rows), 1)
+        return others
+
+    async def replace(self, rows: list[Row]) -> None:
+        """Puts rows in place of what has their uri; with claims, to compete for them."""
+        await self.delete([row[0] for row in rows])
+        await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows))
+        if self.writer.table.unique is None:
+            self._count(self.writer.counted_of(rows), 1)
+            return
+        self.groups.update(self.writer.claim_of(row) for row in rows)
+        self.challengers += [row[0] for row in rows]
+
+    async def settle(self) -> None:
+        """Gives each contested claim to its first row, and lists the others under it."""
+        assert self.sql.demote and self.sql.promote and self.sql.relist_groups
+        assert self.sql.relist_uris
+        arrays = list(zip(*sorted(self.groups), strict=True))
+        self._count(await self.connection.fetch(self.sql.demote, *arrays), -1)
+        promoted = await self.connection.fetch(self.sql.promote, *arrays)
+        self._count(promoted, 1)
+        if promoted:
+            claims = {tuple(row[i] for i in self._claim) for row in promoted}
+            arrays = list(zip(*sorted(claims), strict=True))
+            await self.connection.execute(self.sql.relist_groups, *arrays)
+        if self.challengers:
+            await self.connection.execute(self.sql.relist_uris, self.challengers)
+        self.groups.clear()
+        self.challengers.clear()
+
+    def _count(self, rows: Sequence[Cells], sign: int) -> None:
+        """Counts rows that were really inserted (1) or deleted (-1) (invariant 6)."""
+        if sign > 0:
+            self.inserted += len(rows)
+        else:
+            self.deleted += len(rows)
+        for tally, at in zip(self.tally, self._by, strict=True):
+            counts = Tally(row[at] for row in rows)
+            for key, n in counts.items():
+                if key is not None:
+                    tally[key] += sign * n
+
+    def _contest(self, rows: Iterable[Cells]) -> None:
+        self.groups.update(tuple(str(row[i]) for i in self._claim) for row in rows)
+
+
+def _storable(text: str) -> str:
+    # An error may quote what Postgres refuses to store.
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,214 @@
+"""The daemon: supervises any subset of projections, each with one owner, and takes over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from tenacity import RetryCallState, wait_random_exponential
+
+from projector.database import Database, is_transient, one_line
+from projector.declare import Aggregate, Declaration, Projection
+from projector.errors import CheckpointMoved
+from projector.lease import LeaseKeeper
+from projector.pace import AdaptiveWindow
+from projector.projectors import AggregateProjector, TableProjector
+from projector.reader import LogReader
+from projector.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """Runs projectors side by side in one process, each with its own connection and checkpoint.
+
+    Any number of daemons may run at once: for each projection one owns it, the others wait for
+    its lease. Trouble of one projection stays its own: it is retried while the others go on.
+    `Corruption` and `SchemaMismatch` end the daemon.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        declarations: Sequence[Declaration],
+        settings: Settings,
+        *,
+        only: Sequence[str] = (),
+    ) -> None:
+        self.database = database
+        self.settings = settings
+        chosen = [d for d in declarations if not only or d.name in only]
+        projections = [d for d in chosen if isinstance(d, Projection)]
+        self.reader = LogReader(
+            database,
+            [p.collection for p in projections],
+            block_events=settings.window_events_max,
+            bytes_max=settings.reader_bytes_max,
+        )
+        self.keeper = LeaseKeeper(
+            database,
+            lease_seconds=settings.lease_seconds,
+            poll_seconds=settings.poll_seconds,
+            on_log=self.reader.head_moved,
+            on_outbox=self._wake_aggregates,
+        )
+        self.tables = [
+            TableProjector(
+                projection,
+                declarations,
+                database,
+                self.reader,
+                schema=settings.schema,
+                window=AdaptiveWindow(
+                    settings.window_events_max,
+                    events_min=settings.window_events_min,
+                    window_seconds=settings.window_seconds,
+                ),
+                on_deltas=self._wake_aggregates,
+            )
+            for projection in projections
+        ]
+        self.aggregates = [
+            AggregateProjector(
+                aggregate,
+                database,
+                schema=settings.schema,
+                poll_seconds=settings.poll_seconds,
+                outbox_rows_max=settings.outbox_rows_max,
+            )
+            for aggregate in chosen
+            if isinstance(aggregate, Aggregate)
+        ]
+        self._unsettled = {table.name for table in self.tables}
+
+    def _wake_aggregates(self) -> None:
+        for aggregate in self.aggregates:
+            aggregate.wake()
+
+    async def run(self, stop: asyncio.Event, *, until_caught_up: bool = False) -> None:
+        """Runs until `stop` is set; with `until_caught_up`, until all that was in the log at the
+        start is in the tables and the counts."""
+        try:
+            until = await self.reader.refresh() if until_caught_up else None
+            await self._run(stop, until)
+        finally:
+            await self.keeper.close()
+            await self.reader.close()
+
+    async def _run(self, stop: asyncio.Event, until: int | None) -> None:
+        background = [
+            asyncio.create_task(self.keeper.run(), name="leases"),
+            asyncio.create_task(self._poll_head(), name="head"),
+        ]
+        work = [asyncio.create_task(self._table(t, stop, until), name=t.name) for t in self.tables]
+        work += [
+            asyncio.create_task(self._aggregate(a, stop, until), name=a.name)
+            for a in self.aggregates
+        ]
+        try:
+            await first_failure(work, background)
+        finally:
+            for task in (*work, *background):
+                task.cancel()
+            await asyncio.gather(*work, *background, return_exceptions=True)
+
+    async def _poll_head(self) -> None:
+        # NOTIFY wakes the readers; this is for when it could not.
+        while True:
+            await self.reader.refresh()
+            await asyncio.sleep(self.settings.poll_seconds)
+
+    async def _table(self, table: TableProjector, stop: asyncio.Event, until: int | None) -> None:
+        await self._owned(table.name, lambda: table.run(stop, until), stop)
+        self._unsettled.discard(table.name)
+        self._wake_aggregates()
+
+    async def _aggregate(
+        self, aggregate: AggregateProjector, stop: asyncio.Event, until: int | None
+    ) -> None:
+        def settled() -> bool:
+            feeding = {count.of.name for count in aggregate.aggregate.counters.values()}
+            return not (feeding & self._unsettled)
+
+        settled_or_none = settled if until is not None else None
+        await self._owned(aggregate.name, lambda: aggregate.run(stop, settled_or_none), stop)
+
+    async def _owned(
+        self, name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event
+    ) -> None:
+        """Does `work` while owning the projection, again after every transient trouble."""
+        attempts = 0
+        lease = f"projection {name}"
+        while not stop.is_set():
+            try:
+                if not await self.keeper.take(lease):
+                    await _pause(stop, self.settings.poll_seconds)
+                    continue
+                await work()
+                break
+            except CheckpointMoved:
+                log.warning("%s: another daemon applied the window; reading the checkpoint", name)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                attempts += 1
+                seconds = backoff_seconds(attempts, self.settings.backoff_seconds_max)
+                log.warning("%s: %s; again in %.1f s", name, one_line(error), seconds)
+                await _pause(stop, seconds)
+        await self.keeper.release(lease)
+
+
+def backoff_seconds(attempt: int, maximum: float) -> float:
+    """How long to wait before the next attempt: exponential, with jitter."""
+    state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+    state.attempt_number = attempt
+    return float(wait_random_exponential(multiplier=0.1, max=maximum)(state))
+
+
+async def first_failure(
+    work: Sequence[asyncio.Task[None]], background: Sequence[asyncio.Task[None]]
+) -> None:
+    """Waits for all of `work`; raises the first error of any task at once."""
+    pending: set[asyncio.Task[None]] = {*work, *background}
+    while not all(task.done() for task in work):
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+@contextmanager
+def stop_on_signals(deadline_seconds: float) -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets; a second signal, or the deadline, cancels the task."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+    hard: list[asyncio.TimerHandle] = []
+
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+            return
+        stop.set()
+        hard.append(loop.call_later(deadline_seconds, task.cancel))
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+        for handle in hard:
+            handle.cancel()

@@ -1,0 +1,169 @@
+"""Connections to Postgres: how they are made, and which of its errors mean what."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_delay,
+    stop_any,
+    stop_never,
+    wait_random_exponential,
+)
+
+from projector.errors import CannotConnect, CheckpointMoved, Corruption, SchemaMismatch
+
+log = logging.getLogger(__name__)
+
+SERVER_VERSION_MIN: Final = 15
+
+# Hot statements find rows by key and nothing else, whatever the planner believes of an array's
+# length or of a table that was empty when it last looked (invariant 9).
+APPLY_SETTINGS: Final = {
+    "synchronous_commit": "off",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_material": "off",
+}
+
+COMMON_SETTINGS: Final = {
+    "timezone": "UTC",
+    "jit": "off",
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
+
+# Classes of SQLSTATE. 22 data exception, 23 integrity, 54 limits (an index row too long).
+_DATA_CLASSES = ("22", "23", "54")
+# 08 connection, 40 rollback, 53 resources, 55 not in state, 57 intervention, 58 system.
+_TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58")
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where the database is and how to connect to it."""
+
+    url: str
+    command_timeout_seconds: float = 300.0
+    connect_timeout_seconds: float = 10.0
+    settings: dict[str, str] = field(default_factory=dict)
+
+    async def connect(self, role: str, **settings: str) -> asyncpg.Connection:
+        """Opens one connection; `role` names it in pg_stat_activity.
+
+        Raises what asyncpg raises; `is_transient` tells whether trying again may help.
+        """
+        return await asyncpg.connect(
+            self.url,
+            timeout=self.connect_timeout_seconds,
+            command_timeout=self.command_timeout_seconds,
+            server_settings={
+                **COMMON_SETTINGS,
+                **self.settings,
+                **settings,
+                "application_name": f"projector/{role}"[:63],
+            },
+        )
+
+    async def first_connect(self, role: str) -> asyncpg.Connection:
+        """Connects once, for a command that somebody waits for; checks the server's version.
+
+        Raises `CannotConnect` or `SchemaMismatch`, in a line that says what to do.
+        """
+        try:
+            connection = await self.connect(role)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            raise CannotConnect(
+                f"cannot connect to {masked(self.url)}: {one_line(error)}; check --database (or "
+                "PROJECTOR_DATABASE_URL) and that the server runs"
+            ) from error
+        version = connection.get_server_version().major
+        if version < SERVER_VERSION_MIN:
+            await connection.close()
+            raise SchemaMismatch(
+                f"{masked(self.url)} is PostgreSQL {version}; {SERVER_VERSION_MIN} or newer is "
+                "needed"
+            )
+        return connection
+
+
+def masked(url: str) -> str:
+    """The URL without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text in one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def sqlstate(error: BaseException) -> str:
+    """The five-character SQLSTATE of a server error, or the empty string."""
+    return getattr(error, "sqlstate", None) or ""
+
+
+def is_data_error(error: BaseException) -> bool:
+    """Whether one of the values sent is to blame, so that a smaller window may pass."""
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return False  # No statement of ours may meet one: a sign of corruption.
+    if sqlstate(error)[:2] in _DATA_CLASSES:
+        return True
+    # asyncpg's own refusal to encode a value (a lone surrogate, a string for an integer).
+    return isinstance(error, asyncpg.DataError)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same attempt, made again, may succeed."""
+    if isinstance(error, (CheckpointMoved, Corruption)):
+        return False
+    if isinstance(error, asyncpg.PostgresError):
+        return sqlstate(error)[:2] in _TRANSIENT_CLASSES
+    return isinstance(error, (OSError, asyncpg.InterfaceError, TimeoutError, ConnectionError))
+
+
+def retrying(
+    what: str, *, backoff_seconds_max: float = 10.0, seconds: float | None = None
+) -> AsyncRetrying:
+    """Retries what is transient, with backoff and jitter, and says so; gives up after `seconds`."""
+
+    def say(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning(
+            "%s: %s; trying again (attempt %d)",
+            what,
+            one_line(error) if error else "failed",
+            state.attempt_number + 1,
+        )
+
+    return AsyncRetrying(
+        retry=retry_if_exception(is_transient),
+        wait=wait_random_exponential(multiplier=0.1, max=backoff_seconds_max),
+        stop=stop_any(stop_after_delay(seconds)) if seconds is not None else stop_never,
+        before_sleep=say,
+        reraise=True,
+    )
+
+
+async def close_quietly(connection: asyncpg.Connection | None) -> None:
+    """Closes a connection that may be broken already, within a second."""
+    if connection is None or connection.is_closed():
+        return
+    try:
+        await connection.close(timeout=1)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        connection.terminate()

@@ -1,0 +1,240 @@
+"""Projectors: the loops that keep one table, or one aggregate, in step with the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from projector.aggregate import Merger
+from projector.apply import Step, TableWriter
+from projector.database import (
+    APPLY_SETTINGS,
+    Database,
+    close_quietly,
+    is_data_error,
+    is_transient,
+    one_line,
+)
+from projector.declare import Aggregate, Declaration, Projection
+from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
+from projector.fold import Folded, Folder, Letter, Window
+from projector.pace import AdaptiveWindow, Rate
+from projector.reader import LogReader
+from projector.statements import CHECKPOINT
+from projector.telemetry import apply_span, is_recorded, merge_span
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A window, read and folded, ready to be applied."""
+
+    window: Window
+    folded: Folded
+
+
+async def read_checkpoint(connection: asyncpg.Connection, name: str) -> int:
+    """The offset through which a projection has been applied. Raises `SchemaMismatch`."""
+    offset = await connection.fetchval(CHECKPOINT, name)
+    if offset is None:
+        raise SchemaMismatch(f"{name} has no checkpoint; run: projector init")
+    return int(offset)
+
+
+class TableProjector:
+    """Applies one projection, window after window: while Postgres applies one, reads the next."""
+
+    def __init__(
+        self,
+        projection: Projection,
+        declarations: Sequence[Declaration],
+        database: Database,
+        reader: LogReader,
+        *,
+        schema: str,
+        window: AdaptiveWindow,
+        on_deltas: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = projection.name
+        self.projection = projection
+        self.database = database
+        self.reader = reader
+        self.writer = TableWriter(projection, declarations, schema)
+        self.pace = window
+        self.on_deltas = on_deltas
+        self.checkpoint = 0
+        self.rate = Rate()
+        self._folder = Folder(projection)
+
+    async def run(self, stop: asyncio.Event, until: int | None = None) -> None:
+        """Applies windows until told to stop, or until the checkpoint has reached `until`.
+
+        A window that was begun is finished. Raises what is not for this loop to mend:
+        connection trouble, `CheckpointMoved`, `Corruption`.
+        """
+        connection = await self.database.connect(f"apply {self.name}", **APPLY_SETTINGS)
+        following: asyncio.Task[Prepared] | None = None
+        try:
+            self.checkpoint = await read_checkpoint(connection, self.name)
+            if self.checkpoint > await self.reader.refresh():
+                raise Corruption(
+                    f"{self.name} is at offset {self.checkpoint}, beyond the log's head "
+                    f"{self.reader.head}; was the log restored from an older backup?"
+                )
+            while not stop.is_set() and not self._done(until):
+                following = following or asyncio.create_task(self._prepare(self.checkpoint))
+                if not await _unless(stop, following):
+                    break
+                prepared = following.result()
+                following = asyncio.create_task(self._prepare(prepared.window.through))
+                await self._apply(connection, prepared)
+        finally:
+            if following is not None:
+                await _cancelled(following)
+            await close_quietly(connection)
+
+    def _done(self, until: int | None) -> bool:
+        return until is not None and self.checkpoint >= until
+
+    async def _prepare(self, after: int) -> Prepared:
+        window = await self.reader.window(after, self.projection.collection, self.pace.events)
+        return Prepared(window, self._folder.fold(window))
+
+    async def _apply(self, connection: asyncpg.Connection, prepared: Prepared) -> None:
+        begun = time.monotonic()
+        await self._apply_or_halve(connection, prepared.window, prepared.folded)
+        self.pace.took(time.monotonic() - begun)
+
+    async def _apply_or_halve(
+        self, connection: asyncpg.Connection, window: Window, folded: Folded
+    ) -> None:
+        try:
+            await self._commit(connection, window, folded)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not is_data_error(error):
+                raise
+            halves = window.halves()
+            if halves is None:
+                await self._isolate(connection, window, error)
+                return
+            log.info("%s: %s; halving the window", self.name, one_line(error))
+            for half in halves:
+                await self._apply_or_halve(connection, half, self._folder.fold(half))
+
+    async def _isolate(
+        self, connection: asyncpg.Connection, window: Window, error: Exception
+    ) -> None:
+        # The window holds one event, and Postgres refuses what it says.
+        event = (*window.commits, *window.removals)[0]
+        letter = Letter(event.log_offset, "apply", "refused", one_line(error)[:1000])
+        log.warning("%s: event %d is a dead letter: %s", self.name, event.log_offset, letter.error)
+        await self._commit(connection, window, Folded(letters=[letter]))
+
+    async def _commit(self, connection: asyncpg.Connection, window: Window, folded: Folded) -> None:
+        step = Step(window.after, window.through, window.events, self.rate.add(window.events))
+        appends = await self.reader.appends(window) if is_recorded() else ()
+        with apply_span(self.name, window, appends) as span:
+            applied = await self.writer.apply(connection, step, folded)
+            span.did(
+                rows_inserted=applied.inserted,
+                rows_deleted=applied.deleted,
+                deltas=applied.deltas,
+                dead_letters=len(folded.letters),
+            )
+        self.checkpoint = window.through
+        if applied.inserted or applied.deleted:
+            self.on_deltas()
+
+
+class AggregateProjector:
+    """Merges the deltas of one aggregate as they come."""
+
+    def __init__(
+        self,
+        aggregate: Aggregate,
+        database: Database,
+        *,
+        schema: str,
+        poll_seconds: float = 1.0,
+        outbox_rows_max: int = 24,
+    ) -> None:
+        self.name = aggregate.name
+        self.aggregate = aggregate
+        self.database = database
+        self.merger = Merger(aggregate, schema, outbox_rows_max)
+        self.poll_seconds = poll_seconds
+        self.rate = Rate()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that there may be deltas."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event, settled: Callable[[], bool] | None = None) -> None:
+        """Merges until told to stop, or, with `settled`, until that says that no more will come
+        and none wait."""
+        connection = await self.database.connect(f"merge {self.name}", **APPLY_SETTINGS)
+        try:
+            while not stop.is_set():
+                last = settled is not None and settled()
+                self._woken.clear()
+                if await self._merge(connection):
+                    continue
+                if last:
+                    return
+                await self._wait(stop)
+        finally:
+            await close_quietly(connection)
+
+    async def _merge(self, connection: asyncpg.Connection) -> bool:
+        with merge_span(self.name) as span:
+            merged = await self.merger.merge(connection, self.rate.add(0))
+            span.did(outbox_rows=merged.rows, deltas=merged.deltas)
+        self.rate.add(merged.deltas)
+        return merged.rows > 0
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        woken = asyncio.create_task(self._woken.wait())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait(
+                (woken, stopped),
+                timeout=self.poll_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            await _cancelled(woken)
+            await _cancelled(stopped)
+
+
+async def _unless(stop: asyncio.Event, task: asyncio.Task[Prepared]) -> bool:
+    """Waits for the task; False when told to stop first."""
+    if task.done():
+        return True
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _cancelled(stopped)
+    return task.done()
+
+
+async def _cancelled(
+    task: asyncio.Task[object] | asyncio.Task[Prepared] | asyncio.Task[bool],
+) -> None:
+    if not task.done():
+        task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        if (current := asyncio.current_task()) is not None and current.cancelling():
+            raise
+    except Exception as error:  # Not lost: the next attempt meets the same trouble and says so.
+        if not is_transient(error) and not isinstance(error, CheckpointMoved):
+            raise

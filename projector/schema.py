@@ -1,0 +1,148 @@
+"""The engine's schema and the tables of projections: create, migrate, check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import asyncpg
+
+from events.log import Appender
+from projector.declare import Declaration, Projection
+from projector.errors import SchemaMismatch
+from projector.statements import duplicates_ddl, versions_ddl
+
+CREATE_BASE: Final = """
+CREATE SCHEMA IF NOT EXISTS projector;
+CREATE TABLE IF NOT EXISTS projector.migration (
+    number integer PRIMARY KEY,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+"""
+APPLIED: Final = "SELECT number FROM projector.migration ORDER BY number"
+RECORD: Final = "INSERT INTO projector.migration (number, name) VALUES ($1, $2)"
+HAS_ENGINE: Final = "SELECT to_regclass('projector.migration') IS NOT NULL"
+REGISTER: Final = """
+INSERT INTO projector.checkpoint (projection, version) VALUES ($1, $2) ON CONFLICT DO NOTHING
+"""
+VERSIONS: Final = "SELECT projection, version FROM projector.checkpoint"
+# An arbitrary number of our own: whoever changes the schema holds this advisory lock.
+SCHEMA_LOCK: Final = 7_305_816_512_004
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered change of the engine's tables."""
+
+    number: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """The engine's migrations in their order."""
+    found = []
+    for entry in resources.files("projector").joinpath("migrations").iterdir():
+        match = re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name)
+        if match:
+            found.append(Migration(int(match[1]), match[2], entry.read_text("utf-8")))
+    return sorted(found, key=lambda m: m.number)
+
+
+def statements(sql: str) -> list[str]:
+    """Splits SQL into its statements: each ends with `;` at the end of a line."""
+    parts = re.split(r";[ \t]*(?:\n|$)", sql)
+    return [part.strip() for part in parts if _without_comments(part)]
+
+
+def _without_comments(part: str) -> str:
+    return re.sub(r"--[^\n]*", "", part).strip()
+
+
+async def create(
+    connection: asyncpg.Connection,
+    declarations: Sequence[Declaration],
+    schema: str,
+    *,
+    partition_events: int = 10_000_000,
+) -> list[str]:
+    """Brings the database to what the code works with; says what it did, a line each.
+
+    Safe to run again and by several at once. Engine tables are migrated; tables of projections
+    are created where they are missing, and never altered.
+    """
+    done: list[str] = []
+    await connection.execute("SELECT pg_advisory_lock($1)", SCHEMA_LOCK)
+    try:
+        done += await _migrate(connection)
+        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        for declaration in declarations:
+            done += await _create_tables(connection, declaration, schema)
+        await Appender(connection, "", partition_events=partition_events).make_partitions(1)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", SCHEMA_LOCK)
+    return done
+
+
+async def _migrate(connection: asyncpg.Connection) -> list[str]:
+    done = []
+    async with connection.transaction():
+        for statement in statements(CREATE_BASE):
+            await connection.execute(statement)
+    applied = {row["number"] for row in await connection.fetch(APPLIED)}
+    for migration in migrations():
+        if migration.number in applied:
+            continue
+        async with connection.transaction():
+            for statement in statements(migration.sql):
+                await connection.execute(statement)
+            await connection.execute(RECORD, migration.number, migration.name)
+        done.append(f"migration {migration.number:04d} {migration.name}")
+    return done
+
+
+async def _create_tables(
+    connection: asyncpg.Connection, declaration: Declaration, schema: str
+) -> list[str]:
+    async with connection.transaction():
+        ddl = statements(declaration.ddl.replace("{schema}", f'"{schema}"'))
+        if isinstance(declaration, Projection):
+            ddl += versions_ddl(declaration) + duplicates_ddl(declaration.table, schema)
+        for statement in ddl:
+            await connection.execute(statement)
+        new = await connection.execute(REGISTER, declaration.name, declaration.version)
+    return [f"projection {declaration.name}"] if new == "INSERT 0 1" else []
+
+
+async def check(connection: asyncpg.Connection, declarations: Sequence[Declaration]) -> None:
+    """Makes sure that database and code fit.
+
+    Raises `SchemaMismatch` with what to do: the engine's tables are missing, older or newer, or a
+    projection is missing or of another version.
+    """
+    if not await connection.fetchval(HAS_ENGINE):
+        raise SchemaMismatch("the database has no projector schema; run: projector init")
+    applied = {row["number"] for row in await connection.fetch(APPLIED)}
+    known = {m.number for m in migrations()}
+    if applied - known:
+        raise SchemaMismatch(
+            f"the database is at migration {max(applied)}, newer than this program "
+            f"({max(known)}); upgrade the program"
+        )
+    if known - applied:
+        raise SchemaMismatch("the engine's tables are older than this program; run: projector init")
+    versions: dict[str, int] = dict(await connection.fetch(VERSIONS))
+    for declaration in declarations:
+        version = versions.get(declaration.name)
+        if version is None:
+            raise SchemaMismatch(f"{declaration.name} is not in the database; run: projector init")
+        if version != declaration.version:
+            raise SchemaMismatch(
+                f"{declaration.name} is of version {version} in the database and "
+                f"{declaration.version} in the program; it must be rebuilt, or the program of "
+                f"version {version} used"
+            )

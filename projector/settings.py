@@ -1,0 +1,105 @@
+"""Every setting: one table with its flag, variable, unit and default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from projector.errors import UsageError
+
+PREFIX: Final = "PROJECTOR_"
+
+
+def _setting(default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings; the defaults suit one small machine. Units are in the names."""
+
+    schema: str = _setting("bsky", "Schema of the projections' tables.")
+    window_events_max: int = _setting(10_000, "Most log offsets applied in one transaction.")
+    window_events_min: int = _setting(500, "Least log offsets in a window that was too slow.")
+    window_seconds: float = _setting(2.0, "A window that takes longer halves the next.")
+    reader_bytes_max: int = _setting(256 * 1024**2, "Memory for records read from the log, bytes.")
+    outbox_rows_max: int = _setting(24, "Most outbox rows merged in one transaction.")
+    batch_events_max: int = _setting(5_000, "Most messages appended in one transaction.")
+    partition_events: int = _setting(10_000_000, "Offsets in a new partition of the event log.")
+    recent_events: int = _setting(100_000, "Events remembered to keep rewinds out; 0: none.")
+    collections: str = _setting("*", "Wanted collections: names, prefix.* or *, by commas.")
+    message_bytes_max: int = _setting(2 * 1024**2, "Largest message, bytes; above: dead letter.")
+    nesting_levels_max: int = _setting(64, "Deepest nesting of a message; above: dead letter.")
+    rkey_bytes_max: int = _setting(512, "Longest record key, bytes; above: dead letter.")
+    did_bytes_max: int = _setting(2048, "Longest DID, bytes; above: dead letter.")
+    collection_bytes_max: int = _setting(317, "Longest collection name, bytes; above: dead letter.")
+    queue_messages_max: int = _setting(
+        20_000, "Messages held from a websocket before reading slows."
+    )
+    queue_bytes_max: int = _setting(
+        64 * 1024**2, "Bytes held from a websocket before reading slows."
+    )
+    rewind_seconds: float = _setting(5.0, "How far a Jetstream resumes before its cursor.")
+    silent_seconds: float = _setting(20.0, "Silence after which the next Jetstream host is tried.")
+    linger_ms: int = _setting(10, "Longest wait for more messages before a batch is appended, ms.")
+    zstd_dictionary: str = _setting(
+        "", "File with Jetstream's zstd dictionary; none: no compression."
+    )
+    stream_entries_max: int = _setting(1_000_000, "Entries in a Redis stream before ingest waits.")
+    stream_group: str = _setting("projector", "Consumer group kept up to date on a Redis stream.")
+    stream_trim: bool = _setting(True, "Trim Redis entries that the log has.")
+    lease_seconds: float = _setting(5.0, "A daemon that says nothing for so long is replaced.")
+    poll_seconds: float = _setting(1.0, "How often to look where no NOTIFY came.")
+    backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.")
+    stop_seconds: float = _setting(30.0, "After SIGTERM: how long a soft stop may take.")
+    command_timeout_seconds: float = _setting(300.0, "Longest wait for an answer of Postgres.")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def from_environment(environment: Mapping[str, str], others: frozenset[str]) -> dict[str, Any]:
+    """The settings that the environment gives; `others` are further variables that are ours.
+
+    Raises `UsageError` for a variable that begins with PROJECTOR_ and is none of ours, or a value
+    that cannot be read.
+    """
+    known: dict[str, Any] = {variable(f.name): f for f in fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(PREFIX) or name in others:
+            continue
+        if name not in known:
+            raise UsageError(f"unknown variable {name}; projector settings lists those there are")
+        values[known[name].name] = parse(known[name], text)
+    return values
+
+
+def parse(setting: Any, text: str) -> Any:
+    """The value that `text` stands for. Raises `UsageError`."""
+    kind = type(setting.default)
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        raise UsageError(
+            f"{variable(setting.name)}={text!r} is no {kind.__name__}: {setting.metadata['help']}"
+        ) from None
+
+
+def table() -> list[tuple[str, str, str, str]]:
+    """Flag, variable, default and meaning of every setting."""
+    return [
+        ("--" + f.name.replace("_", "-"), variable(f.name), str(f.default), f.metadata["help"])
+        for f in fields(Settings)
+    ]
+
+
+def current(overrides: Mapping[str, Any], others: frozenset[str]) -> Settings:
+    """The settings from the environment, with those given as flags on top."""
+    return Settings(**{**from_environment(os.environ, others), **overrides})

@@ -1,0 +1,324 @@
+"""The statements that apply a window, made once per projection from its declaration.
+
+Only identifiers from declarations are put into them; values are always parameters. Every
+statement finds its rows by an index on the keys it is given (invariant 9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from projector.declare import Aggregate, Declaration, Projection, Table
+
+OUTBOX_KEYS_MAX: Final = 10_000
+"""The most keys in one outbox row."""
+
+MOVE_CHECKPOINT: Final = """
+UPDATE projector.checkpoint
+SET log_offset = $4, events = events + $5, events_per_second = $6, updated_at = now()
+WHERE projection = $1 AND version = $2 AND log_offset = $3
+"""
+CHECKPOINT: Final = "SELECT log_offset FROM projector.checkpoint WHERE projection = $1"
+PUT_OUTBOX: Final = """
+INSERT INTO projector.outbox (aggregate, counter, keys, deltas, projection, through_offset)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+PUT_LETTER: Final = """
+INSERT INTO projector.dead_letter (projection, log_offset, stage, reason, error)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (projection, log_offset) WHERE projection IS NOT NULL
+DO UPDATE SET attempts = dead_letter.attempts + 1, stage = excluded.stage,
+    reason = excluded.reason, error = excluded.error
+"""
+NOTIFY_OUTBOX: Final = "SELECT pg_notify('projector_outbox', $1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counter that a projection's rows move: which aggregate, which counter, by which column."""
+
+    aggregate: str
+    name: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The statements of one projection; see `statements_of` for what each does."""
+
+    counters: tuple[Counter, ...]
+    counted: tuple[str, ...]
+    remove_accounts: str
+    remove_account_duplicates: str | None
+    forget_account: str
+    versions: str
+    put_versions: str
+    delete: str
+    delete_duplicates: str | None
+    insert_new: str
+    held: str
+    shelve: str
+    demote: str | None
+    promote: str | None
+    relist_groups: str | None
+    relist_uris: str | None
+
+
+def quoted(name: str) -> str:
+    """The identifier in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def listed(names: tuple[str, ...], prefix: str = "") -> str:
+    """The identifiers, quoted, each after `prefix`, with commas between."""
+    return ", ".join(prefix + quoted(name) for name in names)
+
+
+def counters_of(projection: Projection, declarations: list[Declaration]) -> tuple[Counter, ...]:
+    """The counters, of all aggregates, that count this projection's rows."""
+    return tuple(
+        Counter(aggregate.name, name, count.by)
+        for aggregate in declarations
+        if isinstance(aggregate, Aggregate)
+        for name, count in aggregate.counters.items()
+        if count.of.name == projection.name
+    )
+
+
+def shelf(table: Table) -> str:
+    """The engine's table of whole rows that lost to an earlier duplicate."""
+    return f"projector.{quoted('duplicate_' + table.name)}"
+
+
+def versions_table(projection: Projection) -> str:
+    """The engine's table of revisions: of records that were deleted, updated or made again.
+
+    A record that was created once and never touched needs no row: a repeat of its create is known
+    by its content.
+    """
+    return f"projector.{quoted('version_' + projection.name)}"
+
+
+def versions_ddl(projection: Projection) -> list[str]:
+    """The DDL of the table of revisions."""
+    return [
+        f"CREATE TABLE IF NOT EXISTS {versions_table(projection)}"
+        ' (uri text COLLATE "C" PRIMARY KEY, rev text COLLATE "C" NOT NULL)'
+    ]
+
+
+def duplicates_ddl(table: Table, schema: str) -> list[str]:
+    """The DDL of the shelf of losing rows: the table's columns, found by key, claim, account."""
+    if table.unique is None:
+        return []
+    name = "duplicate_" + table.name
+    base = f"{quoted(schema)}.{quoted(table.name)}"
+    claim = listed((*table.unique, "indexedAt", "uri"))
+    return [
+        f"CREATE TABLE IF NOT EXISTS {shelf(table)} (LIKE {base} INCLUDING GENERATED,"
+        f" CONSTRAINT {quoted(name + '_pkey')} PRIMARY KEY (uri))",
+        f"CREATE INDEX IF NOT EXISTS {quoted(name + '_claim_idx')} ON {shelf(table)} ({claim})",
+        f"CREATE INDEX IF NOT EXISTS {quoted(name + '_creator_idx')} ON {shelf(table)} (creator)",
+    ]
+
+
+def statements_of(
+    projection: Projection, declarations: list[Declaration], schema: str
+) -> Statements:
+    """Makes the statements of a projection, given all declarations of the installation."""
+    counters = counters_of(projection, declarations)
+    by = tuple(counter.by for counter in counters)
+    counted = tuple(dict.fromkeys((*by, *(projection.table.unique or ()))))
+    make = _Maker(projection, schema, counters, counted)
+    claims = projection.table.unique is not None
+    return Statements(
+        counters=counters,
+        counted=counted,
+        remove_accounts=make.remove_accounts(),
+        remove_account_duplicates=make.remove_duplicates("creator") if claims else None,
+        forget_account=make.forget_account(),
+        versions=make.known_versions(),
+        put_versions=make.put_versions(),
+        delete=make.delete(),
+        delete_duplicates=make.remove_duplicates("uri") if claims else None,
+        insert_new=make.insert_new(),
+        held=make.held(),
+        shelve=make.shelve(),
+        demote=make.demote() if claims else None,
+        promote=make.promote() if claims else None,
+        relist_groups=make.relist(by_group=True) if claims else None,
+        relist_uris=make.relist(by_group=False) if claims else None,
+    )
+
+
+class _Maker:
+    def __init__(
+        self,
+        projection: Projection,
+        schema: str,
+        counters: tuple[Counter, ...],
+        counted: tuple[str, ...],
+    ) -> None:
+        table = projection.table
+        self.name = projection.name
+        self.table = table
+        self.base = f"{quoted(schema)}.{quoted(table.name)}"
+        self.shelf = shelf(table)
+        self.versions = versions_table(projection)
+        self.list = f"{quoted(schema)}.{quoted(table.duplicates)}"
+        self.counters = counters
+        self.columns = listed(table.columns)
+        self.returning = listed(counted) or "uri"
+        self.values = ", ".join(self.value_of(c) for c in table.columns)
+        arrays = ", ".join(f"${i}::text[]" for i in range(1, len(table.columns) + 1))
+        self.rows = f"unnest({arrays}) AS r({self.columns})"
+        unique = table.unique or ()
+        arrays = ", ".join(f"${i}::text[]" for i in range(1, len(unique) + 1))
+        self.groups = f"(SELECT DISTINCT * FROM unnest({arrays}) AS g({listed(unique)})) AS g"
+        self.same_group = " AND ".join(f"{{0}}.{quoted(c)} = {{1}}.{quoted(c)}" for c in unique)
+
+    def value_of(self, column: str) -> str:
+        """The expression of a column's value among the rows sent."""
+        kind = self.table.types.get(column)
+        return f"r.{quoted(column)}" + (f"::{kind}" if kind else "")
+
+    def remove_accounts(self) -> str:
+        """Deletes all rows of accounts ($1); the deltas go to the outbox inside Postgres.
+
+        An account may own millions of rows, so they never leave it. $2 is the window's last offset.
+        Returns the number of rows.
+        """
+        parts = [f"WITH gone AS (DELETE FROM {self.base} WHERE creator = ANY($1::text[])"
+                 f" RETURNING {self.returning})"]  # fmt: skip
+        sums = []
+        for i, counter in enumerate(self.counters):
+            parts.append(
+                f", d{i} AS (SELECT {quoted(counter.by)} AS k, -count(*)::integer AS n,"
+                f" row_number() OVER (ORDER BY {quoted(counter.by)}) / {OUTBOX_KEYS_MAX} AS part"
+                f" FROM gone WHERE {quoted(counter.by)} IS NOT NULL GROUP BY 1)"
+            )
+            sums.append(
+                f"SELECT '{counter.aggregate}', '{counter.name}', array_agg(k ORDER BY k),"
+                f" array_agg(n ORDER BY k), '{self.name}', $2::bigint FROM d{i} GROUP BY part"
+            )
+        if sums:
+            parts.append(
+                ", put AS (INSERT INTO projector.outbox (aggregate, counter, keys, deltas,"
+                f" projection, through_offset) {' UNION ALL '.join(sums)})"
+            )
+        else:
+            parts.append(", put AS (SELECT $2::bigint)")
+        return "".join(parts) + " SELECT count(*) FROM gone"
+
+    def remove_duplicates(self, column: str) -> str:
+        """Takes losers off the shelf and the list, by account or uri ($1)."""
+        return (
+            f"WITH off AS (DELETE FROM {self.shelf} WHERE {column} = ANY($1::text[]) RETURNING uri)"
+            f" DELETE FROM {self.list} AS d USING off WHERE d.uri = off.uri"
+        )
+
+    def delete(self) -> str:
+        """Deletes rows by uri ($1); returns the columns that counters and claims need."""
+        return f"DELETE FROM {self.base} WHERE uri = ANY($1::text[]) RETURNING {self.returning}"
+
+    def insert_new(self) -> str:
+        """Inserts rows whose uri and claim are free, and of whose record no revision is known;
+        returns NULL when that was all of them ($n), else the uris that were inserted."""
+        known = [self.versions, self.shelf] if self.table.unique else [self.versions]
+        free = " AND ".join(
+            f"NOT EXISTS (SELECT FROM {relation} AS k WHERE k.uri = r.uri)" for relation in known
+        )
+        n = len(self.table.columns) + 1
+        return (
+            f"WITH done AS (INSERT INTO {self.base} ({self.columns})"
+            f" SELECT {self.values} FROM {self.rows} WHERE {free}"
+            " ON CONFLICT DO NOTHING RETURNING uri)"
+            f" SELECT CASE WHEN count(*) = ${n}::bigint THEN NULL"
+            " ELSE coalesce(array_agg(uri::text), '{}') END FROM done"
+        )
+
+    def held(self) -> str:
+        """The uris of those rows that a table holds already, the same but for `indexedAt`."""
+        columns = tuple(c for c in self.table.columns if c != "indexedAt")
+        values = ", ".join(self.value_of(c) for c in columns)
+        return " UNION ALL ".join(
+            f"SELECT r.uri::text FROM {self.rows} JOIN {relation} AS t ON t.uri = r.uri"
+            f" WHERE ROW({listed(columns, 't.')}) IS NOT DISTINCT FROM ROW({values})"
+            for relation in ([self.base, self.shelf] if self.table.unique else [self.base])
+        )
+
+    def known_versions(self) -> str:
+        """The revisions known of records, by uri ($1)."""
+        return f"SELECT uri, rev FROM {self.versions} WHERE uri = ANY($1::text[])"
+
+    def put_versions(self) -> str:
+        """Notes the revisions ($2) of records ($1)."""
+        return (
+            f"INSERT INTO {self.versions} (uri, rev) SELECT * FROM unnest($1::text[], $2::text[])"
+            " ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev"
+        )
+
+    def forget_account(self) -> str:
+        """Forgets the revisions of one account's records; $1 is its uris' beginning, with the
+        slash at its end, and $2 the same with the character after the slash."""
+        return f"DELETE FROM {self.versions} WHERE uri >= $1 AND uri < $2"
+
+    def shelve(self) -> str:
+        """Puts rows on the shelf, from where they compete for their claim; without claims, into
+        the table at once."""
+        into = self.shelf if self.table.unique else self.base
+        return f"INSERT INTO {into} ({self.columns}) SELECT {self.values} FROM {self.rows}"
+
+    def _first(self, condition: str = "") -> str:
+        # The collation is stated: the order must be the same in every database.
+        keys = listed((*(self.table.unique or ()), "indexedAt", "uri"), "l.")
+        return (
+            f"best AS (SELECT b.* FROM {self.groups} CROSS JOIN LATERAL (SELECT {keys}"
+            f" FROM {self.shelf} AS l WHERE {self.same_group.format('l', 'g')}"
+            ' ORDER BY l."indexedAt" COLLATE "C", l.uri COLLATE "C" LIMIT 1) AS b'
+            f"{condition})"
+        )
+
+    def demote(self) -> str:
+        """Moves holders of claims to the shelf where an earlier row waits there."""
+        return (
+            f"WITH {self._first()}, beaten AS (DELETE FROM {self.base} AS t USING best AS b"
+            f" WHERE {self.same_group.format('t', 'b')}"
+            ' AND (b."indexedAt" COLLATE "C", b.uri COLLATE "C")'
+            ' < (t."indexedAt" COLLATE "C", t.uri COLLATE "C")'
+            f" RETURNING {listed(self.table.columns, 't.')})"
+            f" INSERT INTO {self.shelf} ({self.columns}) SELECT {self.columns} FROM beaten"
+            f" RETURNING {self.returning}"
+        )
+
+    def promote(self) -> str:
+        """Moves the first row waiting for each free claim from the shelf into the table."""
+        free = (
+            f" WHERE NOT EXISTS (SELECT FROM {self.base} AS t"
+            f" WHERE {self.same_group.format('t', 'g')})"
+        )
+        return (
+            f"WITH {self._first(free)}, off AS (DELETE FROM {self.shelf} AS l USING best AS b"
+            f" WHERE l.uri = b.uri RETURNING {listed(self.table.columns, 'l.')}),"
+            f" unlisted AS (DELETE FROM {self.list} AS d USING off WHERE d.uri = off.uri)"
+            f" INSERT INTO {self.base} ({self.columns}) SELECT {self.columns} FROM off"
+            f" RETURNING {self.returning}"
+        )
+
+    def relist(self, *, by_group: bool) -> str:
+        """Lists losers with the uri of who holds their claim: of whole groups, or by uri ($1)."""
+        source = (
+            f"{self.groups} JOIN {self.shelf} AS l ON {self.same_group.format('l', 'g')}"
+            if by_group
+            else f"unnest($1::text[]) AS u(uri) JOIN {self.shelf} AS l ON l.uri = u.uri"
+        )
+        return (
+            f'INSERT INTO {self.list} AS d (uri, cid, "duplicateOf", "indexedAt")'
+            f' SELECT l.uri, l.cid, t.uri, l."indexedAt" FROM {source}'
+            f" JOIN {self.base} AS t ON {self.same_group.format('t', 'l')}"
+            " ON CONFLICT (uri) DO UPDATE SET cid = excluded.cid,"
+            ' "duplicateOf" = excluded."duplicateOf", "indexedAt" = excluded."indexedAt"'
+            ' WHERE (d.cid, d."duplicateOf", d."indexedAt")'
+            ' IS DISTINCT FROM (excluded.cid, excluded."duplicateOf", excluded."indexedAt")'
+        )

@@ -1,0 +1,64 @@
+"""Real servers for the tests: one PostgreSQL per worker, a fresh database per test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from projector.database import Database
+from projector.embedded_postgres import CONFIGURATION, EmbeddedPostgres
+from tests.support.postgres import DEBIAN_BINARIES, FAST
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
+    """A running server: the wheel's PostgreSQL 18, and Debian's 15 for tests that ask for both."""
+    binaries = None
+    if request.param == "debian15":
+        if not DEBIAN_BINARIES.exists():
+            if os.environ.get("CI") == "true":
+                pytest.fail("Debian's postgresql-15 is missing, and CI must not skip it")
+            pytest.skip("needs Debian's postgresql-15")
+        binaries = DEBIAN_BINARIES
+    with tempfile.TemporaryDirectory(prefix="pj", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(
+            Path(folder), binaries=binaries, configuration=CONFIGURATION + FAST
+        )
+        server.start()
+        yield server
+        server.stop("immediate")
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of an empty database, dropped afterwards."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    admin = await asyncpg.connect(postgres.url())
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+        yield postgres.url(name)
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    """The same, as our own type."""
+    return Database(database_url)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests run on the wheel's server; those marked `both_servers` on Debian's 15 as well."""
+    if "postgres" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_servers")
+        servers = ["embedded", "debian15"] if both else ["embedded"]
+        metafunc.parametrize("postgres", servers, indirect=True, scope="session")

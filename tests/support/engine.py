@@ -1,0 +1,104 @@
+"""Drives the engine in tests: events into the log, the log into tables, tables into rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from events.event import Batch, Event
+from events.log import Appender
+from projections.follow import follows
+from projections.like import likes
+from projections.post import posts
+from projections.post_agg import post_agg
+from projections.profile_agg import profile_agg
+from projections.repost import reposts
+from projector import schema
+from projector.aggregate import audit
+from projector.daemon import Daemon
+from projector.database import Database
+from projector.declare import Aggregate, Declaration
+from projector.settings import Settings
+
+DECLARATIONS: list[Declaration] = [posts, follows, likes, reposts, profile_agg, post_agg]
+AGGREGATES = [d for d in DECLARATIONS if isinstance(d, Aggregate)]
+
+KEYS = {"profile_agg": "did", "post_agg": "uri"}
+
+
+async def create(database: Database, declarations: Sequence[Declaration] = DECLARATIONS) -> None:
+    """Makes the schema in an empty database."""
+    connection = await database.connect("test")
+    try:
+        await schema.create(connection, declarations, "bsky", partition_events=100_000)
+    finally:
+        await connection.close()
+
+
+async def append(
+    database: Database, events: Sequence[Event], *, source: str = "test", batch_events: int = 5000
+) -> None:
+    """Appends events to the log as a source would, without leaving repeats out."""
+    connection = await database.connect("test append")
+    try:
+        appender = Appender(connection, source, partition_events=100_000)
+        await appender.open()
+        for i in range(0, len(events), batch_events):
+            part = list(events[i : i + batch_events])
+            await appender.append(Batch(cursor=part[-1].source_cursor, events=part))
+    finally:
+        await connection.close()
+
+
+async def project(
+    database: Database,
+    *,
+    window_events: int = 10_000,
+    declarations: Sequence[Declaration] = DECLARATIONS,
+    only: Sequence[str] = (),
+) -> None:
+    """Runs one daemon until it has caught up with the log."""
+    settings = Settings(window_events_max=window_events, window_events_min=window_events)
+    daemon = Daemon(database, declarations, settings, only=only)
+    await asyncio.wait_for(daemon.run(asyncio.Event(), until_caught_up=True), 240)
+
+
+async def rows_of(connection: asyncpg.Connection, table: str) -> list[dict[str, Any]]:
+    """All rows of a table of projections."""
+    return [dict(row) for row in await connection.fetch(f'SELECT * FROM bsky."{table}"')]
+
+
+async def tables_of(
+    database: Database, names: Iterable[str] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """All rows of tables, in one snapshot, each table in the order of its first column."""
+    names = names or [*(d.table.name for d in DECLARATIONS if not isinstance(d, Aggregate)),
+                      *KEYS, "duplicate_record"]  # fmt: skip
+    connection = await database.connect("test read")
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            found = {name: await rows_of(connection, name) for name in names}
+    finally:
+        await connection.close()
+    return {
+        name: sorted(rows, key=lambda row: str(row.get("uri") or row.get("did")))
+        for name, rows in found.items()
+    }
+
+
+async def differences(database: Database) -> list[Any]:
+    """Where invariant 7 does not hold."""
+    connection = await database.connect("test audit")
+    try:
+        return list(await audit(connection, AGGREGATES, "bsky"))
+    finally:
+        await connection.close()
+
+
+def counts(tables: Mapping[str, list[dict[str, Any]]]) -> Counter[str]:
+    """How many rows each table has."""
+    return Counter({name: len(rows) for name, rows in tables.items()})
