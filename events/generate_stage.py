@@ -11,7 +11,10 @@ from events.generate_ids import record_cid, tid
 
 Make = Callable[[], Event]
 
-_DELAY_US = 8192  # times 50 to 122, as the character of the DID will have it
+_PARTS_BITS = 10
+_DELAY_US = 8192
+# An account's commits are always as long before their events (50 to 122 times this, as a character
+# of its DID will have it), so that its revs rise; between accounts their order says nothing.
 
 
 class Stage:
@@ -22,24 +25,30 @@ class Stage:
     """
 
     def __init__(self, rng: Random, first_us: int, spacing_us: int, cursor: int) -> None:
-        self._random = rng.random
+        self._bits = rng.getrandbits
         self._spacing_us = spacing_us
+        self._spacing = timedelta(microseconds=spacing_us)
         self._slot_us = first_us - spacing_us
-        self._first_us = first_us
-        self._first = self.moment = from_time_us(first_us)
+        self._slot = from_time_us(self._slot_us)
+        # making a timedelta costs more than adding one, so all that are used are made here
+        self._late_us = [spacing_us * part >> _PARTS_BITS for part in range(1 << _PARTS_BITS)]
+        self._late = [timedelta(microseconds=late_us) for late_us in self._late_us]
         self.rng = rng
         self.index = -1
         self.now_us = first_us
+        self.moment = from_time_us(first_us)
         self.cursor = cursor
         self.planned: dict[int, Make] = {}
 
     def advance(self) -> Make | None:
         """Moves on to the next event; returns how to make it if that was planned."""
-        self.index += 1
-        self.cursor += 1
+        part = self._bits(_PARTS_BITS)
         self._slot_us += self._spacing_us
-        self.now_us = self._slot_us + int(self._random() * self._spacing_us)
-        self.moment = self._first + timedelta(0, 0, self.now_us - self._first_us)
+        self.now_us = self._slot_us + self._late_us[part]
+        self._slot += self._spacing
+        self.moment = self._slot + self._late[part]
+        self.cursor += 1
+        self.index += 1
         return self.planned.pop(self.index, None)
 
     def plan(self, delay: int, make: Make) -> None:
@@ -51,25 +60,18 @@ class Stage:
 
     def put(self, action: str, did: str, collection: str, rkey: str, record: str) -> Event:
         """The create or update of a record, given as JSON; the key "" stands for a fresh TID."""
-        time = _commit_time(self.now_us, did)
         body = record.encode()
+        time = tid(self.now_us - ord(did[20]) * _DELAY_US, "")
+        rkey = rkey or time + did[-4:-2]
+        rev = time + did[-2:]
+        cid, cursor = record_cid(body), str(self.cursor)
         return Event(
-            0,
-            did,
-            "commit",
-            action,
-            collection,
-            rkey or time + did[-4:-2],
-            time + did[-2:],
-            record_cid(body),
-            body,
-            self.moment,
-            str(self.cursor),
+            0, did, "commit", action, collection, rkey, rev, cid, body, self.moment, cursor
         )
 
     def delete(self, did: str, collection: str, rkey: str) -> Event:
         """The deletion of a record."""
-        rev = _commit_time(self.now_us, did) + did[-2:]
+        rev = tid(self.now_us - ord(did[20]) * _DELAY_US, did[-2:])
         cursor = str(self.cursor)
         return Event(
             0, did, "commit", "delete", collection, rkey, rev, None, None, self.moment, cursor
@@ -79,12 +81,3 @@ class Stage:
         """An event about an account rather than a record, with its inner object as JSON."""
         body, cursor = record.encode(), str(self.cursor)
         return Event(0, did, kind, action, None, None, None, None, body, self.moment, cursor)
-
-
-def _commit_time(now_us: int, did: str) -> str:
-    """The first part of the TIDs that an account makes for an event of now; a clock id is missing.
-
-    An account's commits are always as long before their events, so that its revs rise. Between
-    accounts that differs, and the order of their revs says nothing.
-    """
-    return tid(now_us - ord(did[20]) * _DELAY_US, "")

@@ -50,7 +50,8 @@ class World:
         self._follows = self._edges(lexicon.FOLLOW, self._choose_account)
         self._blocks = self._edges(lexicon.BLOCK, self._choose_account)
         self._listitems = self._edges(lexicon.LISTITEM, self._choose_member)
-        happenings = [each for each in self._happenings(mix, invalid) if each[1] > 0]
+        valid = [(make, share * (1 - invalid)) for make, share in self._happenings(mix)]
+        happenings = [each for each in (*valid, (self._invalid, invalid)) if each[1] > 0]
         total = sum(share for _, share in happenings)
         self._makes = [make for make, _ in happenings]
         self._sums = [each / total for each in accumulate(share for _, share in happenings)]
@@ -70,7 +71,7 @@ class World:
             self._stage.advance()
             yield self._accounts.back() if self._accounts.down else self._likes.create()
 
-    def _happenings(self, mix: Mix, invalid: float) -> Iterator[Happening]:
+    def _happenings(self, mix: Mix) -> Iterator[Happening]:
         """What may happen by chance.
 
         What it leads to later comes out of the same share of a collection: its plain creates are
@@ -93,7 +94,6 @@ class World:
         yield from self._of_accounts(share("account") - newcomers)
         yield self._accounts.identity, share("identity") - newcomers
         yield from self._of_others(share("other"))
-        yield self._invalid, invalid
 
     def _of_posts(self, share: float, deleted: float) -> Iterator[Happening]:
         yield self._posts.create, share * (1 - deleted - 3 * _UPDATED)
@@ -217,8 +217,8 @@ def _of_edges(
 ) -> Iterator[Happening]:
     """What happens to one kind of edges, of whose share others have `planned` a part.
 
-    The factors follow from what each thing leads to: a flash leads to a delete; a double to 1.4 creates and 0.9 deletes; of seven plain deletes one
-    leads to a create, and that sometimes to a delete.
+    The factors follow from what each thing leads to: a flash to a delete; a double to 1.4 creates
+    and 0.9 deletes; of seven plain deletes one to a create, and that sometimes to a delete.
     """
     gone = share * deleted
     yield create or edges.create, share * (1 - _UPDATED) - planned - 1.517 * gone

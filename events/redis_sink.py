@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import uuid4
 
-
 from events.errors import SourceError
 from events.event import Batch, Report
 from events.redis_link import (
@@ -133,7 +132,9 @@ class RedisSink:
         async def attempt() -> None:
             outcome, value = await self._link.script(APPEND, keys, words)
             if outcome == b"full":
-                raise StreamFull(f"the stream is full: {value} entries, {self._entries_max} at most")
+                raise StreamFull(
+                    f"the stream is full: {value} entries, {self._entries_max} at most"
+                )
             if outcome == b"claimed":
                 raise SourceClaimed(self._claim(source_name, expected, value.decode()))
 

@@ -66,7 +66,7 @@ class TableWriter:
             async with connection.transaction():
                 # First, so that of two owners the second waits here and then knows.
                 await self._move_checkpoint(connection, step)
-                return await self._write(connection, step, folded)
+                return await self.write(connection, folded, step.through)
         except asyncpg.UniqueViolationError as error:
             raise Corruption(
                 f"{self.projection.name}: {error.message}; its tables contradict each other, "
@@ -86,7 +86,9 @@ class TableWriter:
         if moved != "UPDATE 1":
             raise CheckpointMoved(self.projection.name)
 
-    async def _write(self, connection: asyncpg.Connection, step: Step, folded: Folded) -> Applied:
+    async def write(self, connection: asyncpg.Connection, folded: Folded, through: int) -> Applied:
+        """Writes a folded window within the transaction that the caller has open; `through` is
+        the offset that its deltas belong to."""
         if folded.letters:
             await self._put_letters(connection, folded.letters)
         if folded.is_empty:
@@ -94,9 +96,9 @@ class TableWriter:
         work = _Work(connection, self, folded.revs)
         removed = 0
         if folded.removed_accounts:
-            removed = await work.remove_accounts(folded.removed_accounts, step.through)
+            removed = await work.remove_accounts(folded.removed_accounts, through)
         await work.write(folded.gone, folded.fresh, folded.changed)
-        deltas = await self._put_deltas(connection, work.tally, step.through)
+        deltas = await self._put_deltas(connection, work.tally, through)
         if removed or deltas:
             await connection.execute(NOTIFY_OUTBOX, self.projection.name)
         return Applied(work.inserted, work.deleted + removed, deltas)

@@ -135,7 +135,7 @@ async def check(connection: asyncpg.Connection, declarations: Sequence[Declarati
         )
     if known - applied:
         raise SchemaMismatch("the engine's tables are older than this program; run: projector init")
-    versions: dict[str, int] = dict(await connection.fetch(VERSIONS))
+    versions = {row["projection"]: row["version"] for row in await connection.fetch(VERSIONS)}
     for declaration in declarations:
         version = versions.get(declaration.name)
         if version is None:

@@ -120,17 +120,15 @@ class FileSource:
     def _overlong(self, stream: _Stream, head: bytes, position: int) -> tuple[Batch, bytes]:
         """Passes over a line that does not fit; keeps its head. Also returns what came after it."""
         limit = self._limits.message_bytes_max
-        head, line_bytes, rest = head[:limit], len(head), b""
-        while chunk := stream.read(CHUNK_BYTES):
+        head, line_bytes, newline, rest = head[:limit], len(head), b"", b""
+        while not newline and (chunk := stream.read(CHUNK_BYTES)):
             line, newline, rest = chunk.partition(b"\n")
             line_bytes += len(line)
-            if newline:
-                position += 1
-                break
-        cursor = str(position + line_bytes)
+        passed_bytes = line_bytes + len(newline)
+        cursor = str(position + passed_bytes)
         error = f"{line_bytes} bytes, the limit is {limit}"
         dead = [Undecodable(head, "too-large", error, cursor)]
-        return Batch(cursor, dead=dead, message_bytes=line_bytes), rest
+        return Batch(cursor, dead=dead, message_bytes=passed_bytes), rest
 
 
 def _open(path: Path) -> _Stream:

@@ -21,6 +21,7 @@ from events.sources.inbox import Inbox, Received
 from events.sources.jetstream_frames import FrameDecoder, read_dictionary
 from events.sources.jetstream_position import Position, wall_us
 from events.sources.jetstream_reader import Pace, Reader
+from events.sources.jetstream_turns import Turns
 from events.sources.jetstream_url import PUBLIC_HOSTS, parse_cursor, parse_host, parse_source
 
 __all__ = ["PUBLIC_HOSTS", "JetstreamSource", "parse_source"]
@@ -80,11 +81,11 @@ class JetstreamSource:
         self._rewind_us = round(rewind_seconds * 1_000_000)
         self._linger_seconds = linger_ms / 1000
         self._now_us = now_us
+        self._backoff_seconds_min = backoff_seconds_min
+        self._backoff_seconds_max = backoff_seconds_max
         self._pace = Pace(
             silent_seconds=silent_seconds,
             connect_seconds_max=connect_seconds_max,
-            backoff_seconds_min=backoff_seconds_min,
-            backoff_seconds_max=backoff_seconds_max,
             message_bytes_hard_max=message_bytes_hard_max,
         )
 
@@ -108,11 +109,8 @@ class JetstreamSource:
         empty while no message with a time has come, and an empty one counts as none.
         Raises SourceError for a cursor that is no number.
         """
-        position = Position(self._start_us(cursor), self._rewind_us, self._now_us)
         inbox = Inbox(self._queue_messages_max, self._queue_bytes_max)
-        reader = Reader(
-            self._hosts, position, self._decoder, inbox, pace=self._pace, report=self._report
-        )
+        reader = self._reader(inbox, self._start_us(cursor))
         reading = asyncio.create_task(reader.run(), name=f"{self._name} reader")
         reading.add_done_callback(lambda _: inbox.close())
         try:
@@ -127,6 +125,16 @@ class JetstreamSource:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+    def _reader(self, inbox: Inbox, start_us: int | None) -> Reader:
+        position = Position(start_us, self._rewind_us, self._now_us)
+        turns = Turns(
+            self._hosts,
+            position,
+            backoff_seconds_min=self._backoff_seconds_min,
+            backoff_seconds_max=self._backoff_seconds_max,
+        )
+        return Reader(turns, position, self._decoder, inbox, pace=self._pace, report=self._report)
 
     def _start_us(self, cursor: str | None) -> int | None:
         if not cursor:

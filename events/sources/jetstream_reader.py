@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -15,10 +13,8 @@ from events.event import Decoded, Report, Skipped, Undecodable, from_time_us
 from events.sources.inbox import Inbox, Received
 from events.sources.jetstream_frames import FrameDecoder, host_error, one_line
 from events.sources.jetstream_position import Position
+from events.sources.jetstream_turns import End, Turns
 from events.sources.jetstream_url import Host
-
-DROPS_MAX: Final = 2
-"""So many short-lived connections in a row to one host, then the next host has its turn."""
 
 CLOSE_SECONDS_MAX: Final = 0.5
 """A closing handshake cannot end while we hold back a host that has much to send."""
@@ -37,30 +33,15 @@ class Pace:
 
     silent_seconds: float
     connect_seconds_max: float
-    backoff_seconds_min: float
-    backoff_seconds_max: float
     message_bytes_hard_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a connection ended; `first_us` is the first time that a host behind our cursor sent."""
-
-    kind: Literal["refused", "dropped", "silent", "too-large", "behind", "clock"]
-    why: str
-    first_us: int | None = None
-
-
 class Reader:
-    """Connects, receives, decodes and connects again, until cancelled.
-
-    Hosts have their turns. One that refuses, is silent, or takes our cursor for the future loses
-    its turn at once; one that drops connections loses it at the second short-lived one.
-    """
+    """Connects to the host whose turn it is, receives, decodes; and again, until cancelled."""
 
     def __init__(
         self,
-        hosts: Sequence[Host],
+        turns: Turns,
         position: Position,
         decoder: FrameDecoder,
         inbox: Inbox,
@@ -68,38 +49,24 @@ class Reader:
         pace: Pace,
         report: Report,
     ) -> None:
-        self._hosts = hosts
+        self._turns = turns
         self._position = position
         self._decoder = decoder
         self._inbox = inbox
         self._pace = pace
         self._report = report
-        self._turn = 0
-        self._attempts = 0
-        self._drops = 0
-        self._hosts_behind = 0
-        self._asking_clock = False
-        # The jitter spreads the clients of a host that restarts.
-        self._backoff = wait_exponential_jitter(
-            multiplier=pace.backoff_seconds_min,
-            jitter=pace.backoff_seconds_min,
-            max=pace.backoff_seconds_max,
-        )
-
-    @property
-    def _host(self) -> Host:
-        return self._hosts[self._turn % len(self._hosts)]
 
     async def run(self) -> None:
         """Reads for ever; ends only by cancellation, and then leaves no connection open."""
+        turns = self._turns
         while True:
-            host = self._host
+            host = turns.host
             end = await self._connection(host)
             if end.kind == "too-large":
                 await self._bury(end)
-            self._decide(end)
-            seconds = self._backoff_seconds()
-            moved = "" if self._host is host else f" to {self._host.label}"
+            turns.ended(end)
+            seconds = turns.backoff_seconds()
+            moved = "" if turns.host is host else f" to {turns.host.label}"
             self._report(
                 f"jetstream: {host.label} {end.why}; reconnecting{moved} in {seconds:.2g} s"
             )
@@ -107,7 +74,7 @@ class Reader:
 
     async def _connection(self, host: Host) -> End:
         """One connection from start to end."""
-        requested_us = None if self._asking_clock else self._position.request_us()
+        requested_us = self._turns.requested_us()
         link = await self._open(host, requested_us)
         if isinstance(link, End):
             return link
@@ -167,20 +134,19 @@ class Reader:
             return End("silent", f"said nothing for {silent_seconds:g} s")
         finally:
             if now() - opened > silent_seconds:
-                self._drops = 0
+                self._turns.lasted()
 
     def _greet(self, decoded: Decoded, time_us: int | None, requested_us: int | None) -> End | None:
         """Judges whether the host began where we asked; to be asked until a time has come."""
         if time_us is None:
             told = host_error(decoded)
             return End("behind", IN_ITS_FUTURE) if told is not None and FUTURE in told else None
-        if self._asking_clock:
+        if self._turns.asking_clock:
             return End("clock", "has told its time", time_us)
         if self._position.is_behind(time_us, requested_us):
             early = ((requested_us or time_us) - time_us) / 1_000_000
             return End("behind", f"began {early:.1f} s before what it was asked for", time_us)
-        self._hosts_behind = 0
-        self._position.unshift()
+        self._turns.accepted()
         return None
 
     def _keep(self, decoded: Decoded, message_bytes: int, time_us: int | None, host: Host) -> None:
@@ -191,7 +157,7 @@ class Reader:
             if note is not None:
                 self._report(f"jetstream: {host.label}: {note}")
             if position.last_us != before_us:
-                self._attempts = 0
+                self._turns.progressed()
         elif (told := host_error(decoded)) is not None:
             self._report(f"jetstream: {host.label} says {told}")
             decoded = Skipped("host-error")
@@ -205,51 +171,15 @@ class Reader:
             )
         return End("dropped", f"dropped the connection: {_cause(closed)}")
 
-    def _decide(self, end: End) -> None:
-        """Whose turn is next, and what it is to be asked."""
-        if end.kind == "clock" and end.first_us is not None:
-            self._asking_clock = False
-            self._position.shift(end.first_us)
-        elif end.kind == "behind":
-            self._behind(end)
-        elif end.kind == "dropped":
-            self._drops += 1
-            if self._drops >= DROPS_MAX:
-                self._next_host()
-        elif end.kind in ("refused", "silent"):
-            self._next_host()
-
-    def _behind(self, end: End) -> None:
-        """Another host may have a right clock; when none has, this one is asked for its own."""
-        self._hosts_behind += 1
-        if self._hosts_behind < len(self._hosts):
-            self._next_host()
-        elif end.first_us is not None:
-            self._position.shift(end.first_us)
-        else:
-            self._asking_clock = True
-
     async def _bury(self, end: End) -> None:
         """Puts the first failure at a place on record; a message that cannot be read has no raw."""
-        self._attempts = 0
+        self._turns.progressed()
         if self._position.stuck():
             at = self._position.last_us
             error = f"the host {end.why}, next after {at or 'the start'}"
             dead = Undecodable(b"", "too-large", error, "" if at is None else str(at))
             await self._inbox.room()
             self._inbox.put(Received(dead, 0, self._position.cursor_us))
-
-    def _next_host(self) -> None:
-        self._turn += 1
-        self._drops = 0
-        self._asking_clock = False
-        self._position.unshift()
-
-    def _backoff_seconds(self) -> float:
-        self._attempts += 1
-        state = RetryCallState(AsyncRetrying(), None, (), {})
-        state.attempt_number = self._attempts
-        return self._backoff(state)
 
 
 def _from(requested_us: int | None) -> str:

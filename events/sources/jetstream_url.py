@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
 from events.errors import SourceError
-from events.event import Wanted
+from events.event import TIME_US_MAX, Wanted
 
 PUBLIC_HOSTS: Final = tuple(
     f"wss://jetstream{number}.us-{coast}.bsky.network/subscribe"
@@ -94,7 +94,7 @@ def _start(parts: SplitResult, given: Sequence[tuple[str, str]]) -> int | None:
 
 def parse_cursor(text: str, of: str) -> int:
     """A cursor in microseconds since 1970; SourceError, naming `of`, where it is none."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= TIME_US_MAX):
         raise SourceError(f"{of}: the cursor {text[:40]!r} is not a time in microseconds")
     return int(text)
 

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
@@ -58,9 +57,7 @@ class RedisServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.kill()
 
     async def start(self) -> None:
@@ -80,7 +77,7 @@ class RedisServer:
     async def _answers(self) -> bool:
         try:
             return bool(await self._link.run("PING"))
-        except Exception:  # noqa: BLE001
+        except Exception:
             return False
 
     async def run(self, *words: str | bytes | int) -> Any:
@@ -155,9 +152,7 @@ class CuttingProxy:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._server.close()
         for task in list(self._tasks):
             task.cancel()

@@ -77,6 +77,8 @@ HOSTILE = {
     "collection-bad-": "dead:bad-collection",
     # Capitals are well-formed in an NSID (the conformance vectors have `FiVe`).
     "collection-bad-3": "event",
+    # So are 304 characters: 317 are allowed, and the vectors accept 283 before the name.
+    "collection-bad-6": "event",
     "env-": "dead:malformed",
     "env-dupkeys": "event",  # the last one counts
     "env-nokind": "dead:bad-kind",
@@ -182,7 +184,7 @@ def test_records_still_hash_to_their_cids() -> None:
     for raw in firehose_lines() + repo_lines():
         event = decode(raw)
         assert isinstance(event, Event)
-        if event.record is not None:
+        if event.kind == "commit" and event.record is not None:
             assert dag_cbor_cid(event.record) == event.cid
             proven += 1
     assert proven == 3520
@@ -222,6 +224,12 @@ def event_of(kind: str, action: str, record: bytes | None, rev: str | None = Non
 )
 def test_what_jetstream_does_not_send_survives_a_round_trip(event: Event) -> None:
     assert decode(encode(event)) == event
+
+
+def test_an_unknown_event_may_hold_our_own_form_of_one() -> None:
+    inner = event_of("unknown", "labels", b'{"x":1}')
+    outer = event_of("unknown", "labels", encode(inner))
+    assert decode(encode(outer)) == outer
 
 
 def test_an_event_without_its_inner_object_gets_one() -> None:
@@ -297,9 +305,9 @@ def test_a_newline_between_tokens_becomes_a_space() -> None:
         (b'{"did":', "dead:malformed"),
         (commit() + b"\0", "dead:malformed"),
         (commit() + b" \t\r", "event"),
-        (b"[" * 100_000, "dead:too-deep"),
+        (b"[" * 100_000, "dead:malformed"),
         (commit(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "dead:too-deep"),
-        (commit(b'{"a":"\\ud800","b":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "dead:too-deep"),
+        (commit(b'{"a":"\\ud800","b":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "dead:malformed"),
     ],
 )
 def test_outcome(raw: bytes, expected: str) -> None:

@@ -1,0 +1,61 @@
+# Needs a Python 3.11 to 3.13 (PYTHON=… names one) and pip's usual index; nothing else.
+# Everything is installed into .venv, from requirement files with hashes.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+WORKERS ?= 2
+ARGS ?=
+UPGRADE ?=
+
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+UV := build/uv
+COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
+	$(if $(UPGRADE),--upgrade)
+
+.PHONY: help demo test check format bench requirements clean venv venv-dev
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
+
+demo: venv ## Project a generated firehose, show it live, verify it (ARGS='…' for the command)
+	@$(BIN)/projector demo $(ARGS)
+
+test: venv-dev ## Run the tests (WORKERS=2, ARGS='-k name')
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: venv-dev ## Format, lint, types and import boundaries; changes nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: venv-dev ## Format, and fix what the linter can fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: venv-dev ## Measure events per second against the floor of a plain COPY (ARGS='…')
+	@$(BIN)/python -m ops.bench $(ARGS)
+
+requirements: ## Pin the requirement files again (UPGRADE=1 for newer versions)
+	@$(or $(PYTHON),python3) -m venv $(UV)
+	@$(UV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.txt
+	@$(COMPILE) pyproject.toml --constraints requirements-dev.txt --output-file requirements.txt
+	@printf 'hatchling\neditables\n' | $(COMPILE) - --constraints requirements-dev.txt \
+		--output-file requirements-build.txt
+
+clean: ## Remove .venv, caches and build results (never data)
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@PYTHON='$(PYTHON)' sh ops/venv.sh runtime
+
+venv-dev:
+	@PYTHON='$(PYTHON)' sh ops/venv.sh dev

@@ -1,0 +1,158 @@
+"""Dead letters: list them, show one, try them again, drop them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from events.event import Batch, Decoded, Event, Offset
+from events.log import Appender, read_events
+from projector.apply import TableWriter
+from projector.declare import Declaration, Projection
+from projector.fold import Folder, Window
+
+LIST: Final = """
+SELECT id, stage, reason, error, projection, log_offset, source, source_cursor, attempts,
+    created_at, length(raw) AS raw_bytes
+FROM projector.dead_letter
+WHERE ($1::text IS NULL OR projection = $1 OR source = $1) AND ($2::text IS NULL OR reason = $2)
+    AND ($3::bigint[] IS NULL OR id = ANY($3))
+ORDER BY id LIMIT $4
+"""
+RAW: Final = "SELECT raw FROM projector.dead_letter WHERE id = $1"
+DROP: Final = "DELETE FROM projector.dead_letter WHERE id = ANY($1::bigint[])"
+TRIED: Final = """
+UPDATE projector.dead_letter SET attempts = attempts + 1, error = $2, reason = $3 WHERE id = $1
+"""
+# Holds the projection's window back while the letter is tried, so that both see the same rows.
+HOLD: Final = "SELECT log_offset FROM projector.checkpoint WHERE projection = $1 FOR UPDATE"
+# All that the log has of a record since the letter's event: no index serves this, and the scan
+# begins at the letter.
+HISTORY: Final = """
+SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record, occurred_at
+FROM projector.event_log
+WHERE log_offset >= $1 AND log_offset <= $2 AND did = $3
+    AND (kind <> 'commit' OR (collection = $4 AND rkey = $5))
+ORDER BY log_offset
+"""
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter without its raw bytes."""
+
+    id: int
+    stage: str
+    reason: str
+    error: str
+    projection: str | None
+    log_offset: Offset | None
+    source: str | None
+    source_cursor: str | None
+    attempts: int
+    created_at: datetime
+    raw_bytes: int | None
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a letter: `resolved` (applied, or a later event had decided), or not."""
+
+    id: int
+    resolved: bool
+    error: str | None = None
+
+
+async def find(
+    connection: asyncpg.Connection,
+    *,
+    where: str | None = None,
+    reason: str | None = None,
+    ids: Sequence[int] | None = None,
+    limit: int = 100,
+) -> list[DeadLetter]:
+    """Dead letters in the order they came; `where` is a projection or a source."""
+    rows = await connection.fetch(LIST, where, reason, ids, limit)
+    return [msgspec.convert(dict(row), DeadLetter) for row in rows]
+
+
+async def raw_of(connection: asyncpg.Connection, letter: DeadLetter) -> bytes | None:
+    """The message as it came, or the record of the event that could not be applied."""
+    if letter.log_offset is None:
+        raw: bytes | None = await connection.fetchval(RAW, letter.id)
+        return raw
+    events = await read_events(connection, letter.log_offset - 1, letter.log_offset)
+    return events[0].record if events else None
+
+
+async def drop(connection: asyncpg.Connection, ids: Sequence[int]) -> int:
+    """Forgets letters; returns how many there were."""
+    return int((await connection.execute(DROP, ids)).split()[-1])
+
+
+async def retry_event(
+    connection: asyncpg.Connection,
+    letter: DeadLetter,
+    projection: Projection,
+    declarations: Sequence[Declaration],
+    schema: str,
+) -> Retried:
+    """Applies a letter's event again, with all that came after it for the same record.
+
+    Folding the record's whole later history means that a retry never brings back what a later
+    event removed or replaced.
+    """
+    assert letter.log_offset is not None
+    writer = TableWriter(projection, declarations, schema)
+    async with connection.transaction():
+        checkpoint = await connection.fetchval(HOLD, projection.name)
+        (event,) = await read_events(connection, letter.log_offset - 1, letter.log_offset)
+        rows = await connection.fetch(
+            HISTORY, letter.log_offset, checkpoint, event.did, event.collection, event.rkey
+        )
+        history = [Event(*row) for row in rows]
+        folded = Folder(projection).fold(
+            Window(
+                letter.log_offset - 1,
+                checkpoint,
+                [e for e in history if e.kind == "commit"],
+                [e for e in history if e.removes_account],
+            )
+        )
+        # What the account's removal deletes is deleted long since; only the record is at stake.
+        folded.removed_accounts.clear()
+        again = [x for x in folded.letters if x.log_offset == letter.log_offset]
+        if again:
+            await connection.execute(TRIED, letter.id, again[0].error, again[0].reason)
+            return Retried(id=letter.id, resolved=False, error=again[0].error)
+        folded.letters.clear()
+        await writer.write(connection, folded, checkpoint)
+        await connection.execute(DROP, [letter.id])
+    return Retried(id=letter.id, resolved=True)
+
+
+async def retry_message(
+    connection: asyncpg.Connection,
+    letter: DeadLetter,
+    decoders: Sequence[Callable[[bytes], Decoded]],
+    *,
+    partition_events: int,
+) -> Retried:
+    """Decodes a letter's message again and appends the event to the log.
+
+    It comes to the log late; revisions keep it from undoing what is newer.
+    """
+    raw: bytes = await connection.fetchval(RAW, letter.id) or b""
+    decoded = [decode(raw) for decode in decoders]
+    events = [d for d in decoded if isinstance(d, Event)]
+    if not events:
+        error = next((d.error for d in decoded if hasattr(d, "error")), "not wanted")
+        await connection.execute(TRIED, letter.id, error, letter.reason)
+        return Retried(id=letter.id, resolved=False, error=error)
+    appender = Appender(connection, "dead-letters", partition_events=partition_events)
+    await appender.open()
+    await appender.append(Batch(cursor=str(letter.id), events=events[:1]))
+    await drop(connection, [letter.id])
+    return Retried(id=letter.id, resolved=True)

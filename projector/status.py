@@ -1,0 +1,182 @@
+"""Where everything is: the log's head, each projection's lag, sources, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from events.log import read_head
+from projector.declare import Aggregate, Declaration
+
+# A rate that nobody renewed for this long belongs to the past.
+RATE_SECONDS: Final = 15
+
+CHECKPOINTS: Final = """
+SELECT c.projection, c.version, c.log_offset, c.events, l.owner,
+    CASE WHEN c.updated_at > now() - $1 * interval '1 second' THEN c.events_per_second ELSE 0 END,
+    extract(epoch FROM now() - e.appended_at)::float8
+FROM projector.checkpoint AS c
+LEFT JOIN projector.event_log AS e ON e.log_offset = c.log_offset + 1
+LEFT JOIN projector.lease AS l ON l.name = 'projection ' || c.projection AND l.until > now()
+"""
+SOURCES: Final = """
+SELECT s.source, s.cursor, s.events, s.duplicates, s.undecodable, s.skipped::text,
+    s.message_bytes, l.owner,
+    CASE WHEN s.updated_at > now() - $1 * interval '1 second' THEN s.events_per_second ELSE 0 END,
+    extract(epoch FROM now() - s.updated_at)::float8
+FROM projector.source_cursor AS s
+LEFT JOIN projector.lease AS l ON l.name = 'source ' || s.source AND l.until > now()
+ORDER BY s.source
+"""
+LETTERS: Final = """
+SELECT coalesce(projection, source), stage, reason, count(*)
+FROM projector.dead_letter GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+PENDING: Final = """
+SELECT aggregate, count(*), min(through_offset) FROM projector.outbox GROUP BY aggregate
+"""
+
+
+class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One projection: where it is, how far behind, how fast, who runs it."""
+
+    name: str
+    kind: str
+    version: int
+    checkpoint: int
+    lag_events: int
+    lag_seconds: float
+    events_per_second: float
+    events: int
+    pending_rows: int
+    dead_letters: int
+    owner: str | None
+
+
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One source: its cursor, what came from it, and how long ago it last said something."""
+
+    name: str
+    cursor: str | None
+    events: int
+    duplicates: int
+    undecodable: int
+    skipped: dict[str, int]
+    message_bytes: int
+    events_per_second: float
+    idle_seconds: float
+    owner: str | None
+
+
+class LetterCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many dead letters of a projection or source have the same reason."""
+
+    where: str
+    stage: str
+    reason: str
+    count: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything, as of one snapshot."""
+
+    head: int
+    projections: list[ProjectionStatus]
+    sources: list[SourceStatus]
+    dead_letters: list[LetterCount]
+
+    @property
+    def sentence(self) -> str:
+        """The state in one sentence: all is well, or what is not and what to type."""
+        behind = [p for p in self.projections if p.lag_events > 0]
+        idle = [p.name for p in behind if p.owner is None]
+        letters = sum(letter.count for letter in self.dead_letters)
+        parts = []
+        if idle:
+            parts.append(f"{', '.join(idle)} behind and run by nobody: projector run")
+        elif behind:
+            worst = max(behind, key=lambda p: p.lag_events)
+            parts.append(
+                f"{len(behind)} of {len(self.projections)} projections are catching up, "
+                f"{worst.name} is {worst.lag_events:,} events behind"
+            )
+        else:
+            parts.append(
+                f"All {len(self.projections)} projections are in step with the log: "
+                f"{self.head:,} events"
+            )
+        if letters:
+            parts.append(f"{letters:,} dead letters: projector dead-letters list")
+        return "; ".join(parts) + "."
+
+
+async def read_status(
+    connection: asyncpg.Connection, declarations: Sequence[Declaration]
+) -> Status:
+    """Reads the status in one snapshot."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        head = await read_head(connection)
+        rows = {row[0]: row for row in await connection.fetch(CHECKPOINTS, RATE_SECONDS)}
+        sources = [_source(row) for row in await connection.fetch(SOURCES, RATE_SECONDS)]
+        letters = [
+            LetterCount(where=where, stage=stage, reason=reason, count=count)
+            for where, stage, reason, count in await connection.fetch(LETTERS)
+        ]
+        pending = {row[0]: (row[1], row[2]) for row in await connection.fetch(PENDING)}
+    projections = [
+        _projection(declaration, rows, pending, letters, head)
+        for declaration in declarations
+        if declaration.name in rows
+    ]
+    return Status(head=head, projections=projections, sources=sources, dead_letters=letters)
+
+
+def _source(row: asyncpg.Record) -> SourceStatus:
+    name, cursor, events, duplicates, undecodable, skipped, size, owner, rate, idle = row
+    return SourceStatus(
+        name=name,
+        cursor=cursor,
+        events=events,
+        duplicates=duplicates,
+        undecodable=undecodable,
+        skipped=msgspec.json.decode(skipped, type=dict[str, int]),
+        message_bytes=size,
+        events_per_second=round(rate, 1),
+        idle_seconds=round(idle, 3),
+        owner=owner,
+    )
+
+
+def _projection(
+    declaration: Declaration,
+    rows: dict[str, asyncpg.Record],
+    pending: dict[str, tuple[int, int]],
+    letters: Sequence[LetterCount],
+    head: int,
+) -> ProjectionStatus:
+    name, version, offset, events, owner, rate, age = rows[declaration.name]
+    waiting, oldest = pending.get(name, (0, 0))
+    if isinstance(declaration, Aggregate):
+        # An aggregate is as far as the projections that it counts, less what waits in the outbox.
+        feeding = [rows[c.of.name] for c in declaration.counters.values() if c.of.name in rows]
+        behind = min(feeding, key=lambda row: int(row[2]), default=None)
+        if behind is not None:
+            offset, age = behind[2], behind[6]
+        if waiting:
+            offset = min(offset, oldest - 1)
+    return ProjectionStatus(
+        name=name,
+        kind="aggregate" if isinstance(declaration, Aggregate) else "table",
+        version=version,
+        checkpoint=offset,
+        lag_events=max(head - offset, 0),
+        lag_seconds=round(max(age or 0.0, 0.0), 3),
+        events_per_second=round(rate, 1),
+        events=events,
+        pending_rows=waiting,
+        dead_letters=sum(letter.count for letter in letters if letter.where == name),
+        owner=owner,
+    )
