@@ -30,10 +30,10 @@ test: venv-dev ## Run the tests (WORKERS=2, ARGS='-k name')
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: venv-dev ## Format, lint, types and import boundaries; changes nothing
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@failed=0; \
+	for check in 'ruff format --check .' 'ruff check .' mypy 'lint-imports --no-logo'; do \
+		echo "$$check"; $(BIN)/$$check || failed=1; \
+	done; exit $$failed
 
 format: venv-dev ## Format, and fix what the linter can fix
 	@$(BIN)/ruff format .

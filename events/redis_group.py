@@ -66,6 +66,15 @@ return {acked, trimmed, redis.call('XLEN', stream), holder}
 """)
 
 
+LOOK = Script("""
+-- KEYS: stream. ARGV: the command that reads. Returns what the stream was, its groups, the entries.
+return {
+  redis.pcall('XINFO', 'STREAM', KEYS[1]), redis.pcall('XINFO', 'GROUPS', KEYS[1]),
+  redis.pcall(unpack(ARGV))
+}
+""")
+
+
 class Survey(NamedTuple):
     """What is there at the start. `stream` is None when there is no such key.
 
@@ -169,8 +178,7 @@ class Group:
         if self.mirrored:
             read = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", entries_max)
             read = (*read, "STREAMS", self._stream, ">")
-        about = ("XINFO", "STREAM", self._stream), ("XINFO", "GROUPS", self._stream)
-        stream, groups, entries = await self._link.together(*about, read)
+        stream, groups, entries = await self._look(read)
         if _missing(stream):
             return Look(None, None, [])
         group = group_state(_good(groups), self._group)
@@ -180,6 +188,17 @@ class Group:
         return Look(
             stream_state(_good(stream)), group, [(row[0], row[1]) for row in _good(entries)]
         )
+
+    async def _look(self, read: tuple[Word, ...]) -> list[Any]:
+        about = ("XINFO", "STREAM", self._stream), ("XINFO", "GROUPS", self._stream)
+        try:
+            return await self._link.together(*about, read, atomic=True)
+        except RedisError as error:
+            if not is_refused(error):
+                raise
+        # A server out of memory takes no transaction, but it runs this; which costs a little more.
+        replies: list[Any] = await self._link.script(LOOK, [self._stream], list(read))
+        return replies
 
     async def tidy(self, committed: str, ids: list[bytes], trim: bool) -> Tidied:
         """Acknowledges what the log has, whoever read it, and trims what no group needs."""

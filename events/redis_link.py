@@ -124,9 +124,9 @@ class RedisLink:
         """Runs one command. Raises redis-py's errors."""
         return await self._client.execute_command(*words)
 
-    async def together(self, *commands: tuple[Word, ...]) -> list[Any]:
-        """Runs commands in one transaction; the error of a single command is its reply."""
-        async with self._client.pipeline(transaction=True) as pipeline:
+    async def together(self, *commands: tuple[Word, ...], atomic: bool = False) -> list[Any]:
+        """Runs commands at once or in one transaction; the error of a command is its reply."""
+        async with self._client.pipeline(transaction=atomic) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
             return list(await pipeline.execute(raise_on_error=False))

@@ -31,7 +31,8 @@ class StreamReader:
         self._entries_max = self._entries = entries_max
         self._reader = Reader()
         self._settled = False
-        self._in_doubt = False
+        self._in_doubt = self._is_lost = False
+        self._moved_to: EntryId | None = None
         self._shared_until = self._unmirrored_until = 0.0
 
     @property
@@ -85,11 +86,13 @@ class StreamReader:
             return None
         if self._group.mirrored:
             if group is None or group.last < reader.position:
-                self._settled = False
+                self._settled, self._moved_to = False, group and group.last
                 return None
             if group.last != reader.position:
-                await self._set_back(group.last)
+                self._note_other(group.last)
+                await self._move()
                 return None
+            self._find_group_again()
         self._in_doubt = False
         before, gap = reader.position, reader.find_gap(stream)
         if look.entries:
@@ -108,7 +111,7 @@ class StreamReader:
         elif survey.stream:
             self._reader.find_gap(survey.stream)
         await self._attach(survey)
-        self._settled = True
+        self._settled, self._moved_to = True, None
 
     def _compare(self, survey: Survey) -> None:
         saved, stream, group = self.position, survey.stream, survey.group
@@ -119,6 +122,8 @@ class StreamReader:
         elif not survey.has_position and (group is None or group.last < saved):
             self._restart(f"of that the stream ({_extent(stream)}) and its group know nothing")
         else:
+            if self._moved_to is not None:
+                self._note_other(self._moved_to)
             self._reader.total = _total(survey)
             self._find_loss(survey, stream)
 
@@ -146,31 +151,33 @@ class StreamReader:
             )
 
     async def _attach(self, survey: Survey) -> None:
-        was_lost = self._unmirrored_until > 0
         refusal = await self._group.attach(self.position, self._reader.total, survey)
         if refusal is not None:
             self._lose_group(refusal)
-        elif was_lost:
-            self._unmirrored_until = 0.0
-            self._report(f"{self._name}: the consumer group is kept up to date again")
 
     def _lose_group(self, refusal: str) -> None:
-        if not self._unmirrored_until:
+        if not self._is_lost:
             self._report(
                 f"{self._name}: cannot write the consumer group: {refusal}; reading without it"
             )
+        self._is_lost = True
         self._group.mirrored = False
         self._unmirrored_until = time.monotonic() + UNMIRRORED_SECONDS
 
-    async def _set_back(self, group_at: EntryId) -> None:
-        if not self._in_doubt:
-            if self.is_alone:
-                self._report(
-                    f"{self._name}: another reader uses our consumer group: it stands at"
-                    f" {group_at}, we at {self.position}; reading on from ours, trimming paused"
-                )
-            self._shared_until = time.monotonic() + SHARED_SECONDS
-        await self._move()
+    def _find_group_again(self) -> None:
+        if self._is_lost:
+            self._is_lost = False
+            self._report(f"{self._name}: the consumer group is kept up to date again")
+
+    def _note_other(self, group_at: EntryId) -> None:
+        if self._in_doubt:
+            return  # Our own read may have moved the group, and its reply was lost.
+        if self.is_alone:
+            self._report(
+                f"{self._name}: another reader uses our consumer group: it stands at {group_at},"
+                f" we at {self.position}; reading on from ours, trimming paused"
+            )
+        self._shared_until = time.monotonic() + SHARED_SECONDS
 
     async def _move(self) -> None:
         if not self._group.mirrored:

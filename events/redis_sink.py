@@ -117,6 +117,12 @@ class RedisSink:
             await self._write(source_name, expected, expected, chunk)
         await self._write(source_name, expected, batch.cursor, chunks[-1])
 
+    async def last_entry(self) -> str | None:
+        """The id of the last entry ever added to the stream; None where there is no stream."""
+        reply = await self._patience(lambda: self._link.run("XINFO", "STREAM", self._stream))
+        facts = dict(zip(reply[::2], reply[1::2], strict=True))
+        return bytes(facts[b"last-generated-id"]).decode()
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._link.close()

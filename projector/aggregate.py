@@ -152,3 +152,19 @@ async def audit(
                     for row in await connection.fetch(sql, differences_max, timeout=None)
                 ]
     return found
+
+
+async def audited_keys(
+    connection: asyncpg.Connection, aggregates: Sequence[Aggregate], schema: str
+) -> int:
+    """How many keys have counters, over all aggregates."""
+    return sum(
+        [
+            int(
+                await connection.fetchval(
+                    f"SELECT count(*) FROM {quoted(schema)}.{quoted(a.table)}", timeout=None
+                )
+            )
+            for a in aggregates
+        ]
+    )

@@ -167,11 +167,16 @@ class LogSink:
         await self.keeper.release(self._lease)
 
 
+Show = Callable[[Progress], None]
+"""What is told of the progress after each batch."""
+
+
+def show_nothing(_: Progress) -> None:
+    """Tells nobody."""
+
+
 async def ingest(
-    source: Source,
-    sink: Sink,
-    stop: asyncio.Event,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    source: Source, sink: Sink, stop: asyncio.Event, show: Show = show_nothing
 ) -> Progress:
     """Puts a source into a sink until the source ends or `stop` is set; returns what was done.
 
@@ -187,7 +192,7 @@ async def ingest(
                 await source.committed(batch.cursor)
                 progress.add(batch, appended)
                 progress.events_per_second = rate.add(len(batch.events))
-                on_progress(progress)
+                show(progress)
         finally:
             await batches.aclose()
     finally:

@@ -41,17 +41,22 @@ def is_asked_for(environment: Mapping[str, str]) -> bool:
     )
 
 
-def configure() -> TracerProvider | None:
-    """Sets up the export where it is asked for; the caller shuts the provider down at the end."""
+@contextmanager
+def exported() -> Iterator[None]:
+    """Exports traces, where the environment asks for it, for as long as it lasts."""
     if not is_asked_for(os.environ):
-        return None
+        yield
+        return
     name = os.environ.get("OTEL_SERVICE_NAME", "projector")
     provider = TracerProvider(
         resource=Resource.create({"service.name": name, "service.version": __version__})
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    return provider
+    try:
+        yield
+    finally:
+        provider.shutdown()
 
 
 class AppendSpan:

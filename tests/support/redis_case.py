@@ -68,7 +68,7 @@ def numbers(events: list[Event]) -> list[int]:
 
 
 def a_source(server: RedisServer, said: Said, *, url: str = "", **settings: Any) -> RedisSource:
-    chosen = {
+    chosen: dict[str, Any] = {
         "consumer": "c1",
         "limits": Limits(),
         "wanted": Wanted(),
@@ -84,7 +84,7 @@ def a_source(server: RedisServer, said: Said, *, url: str = "", **settings: Any)
 async def a_sink(
     server: RedisServer, said: Said, *, url: str = "", **settings: Any
 ) -> AsyncIterator[RedisSink]:
-    chosen = {"timeout_seconds": 0.5, "backoff_seconds": (0.005, 0.02)} | settings
+    chosen: dict[str, Any] = {"timeout_seconds": 0.5, "backoff_seconds": (0.005, 0.02)} | settings
     sink = RedisSink(url or server.url, STREAM, report=said, **chosen)
     try:
         yield sink

@@ -1,0 +1,101 @@
+"""The command line: puts the commands together, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import asyncpg
+import uvloop
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from events.errors import SourceError
+from events.log import LogCorrupt
+from projector import __version__
+from projector.commands import basic, flow, letters, up
+from projector.database import is_transient, one_line
+from projector.embedded_redis import EmbeddedUnavailable
+from projector.environment import configure_logging, settings, take_settings
+from projector.errors import CannotConnect, Corruption, ProjectorError, SchemaMismatch, UsageError
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 130
+
+app = App(
+    name="projector",
+    help=(
+        "An event-sourced projector for the AT Protocol firehose. Every setting is also a flag of "
+        "every command and a PROJECTOR_ variable: `projector settings` lists them."
+    ),
+    version=__version__,
+    version_flags=["--version"],
+    default_parameter=None,
+)
+app.command(up.up)
+app.command(up.demo)
+app.command(basic.init)
+app.command(flow.ingest)
+app.command(flow.run)
+app.command(basic.status)
+app.command(basic.verify)
+app.command(flow.generate)
+app.command(basic.show_settings, name="settings")
+dead_letters = App(name="dead-letters", help="What could not be decoded or applied, kept whole.")
+dead_letters.command(letters.list_letters, name="list")
+dead_letters.command(letters.show)
+dead_letters.command(letters.retry)
+dead_letters.command(letters.drop_letters, name="drop")
+app.command(dead_letters)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits with its code: 0, or that of the error (CONVENTIONS)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    configure_logging(debug)
+    try:
+        given = take_settings(given)
+        settings()
+        command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
+        result = command(*bound.args, **bound.kwargs)
+        if asyncio.iscoroutine(result):
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(result)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if debug:
+            log.exception("failed")
+        known = known_error(error)
+        if known is None:
+            raise
+        Console(stderr=True, highlight=False).print(
+            f"projector: {known}", markup=False, soft_wrap=True
+        )
+        sys.exit(known.exit_code)
+    sys.exit(0)
+
+
+def known_error(error: Exception) -> ProjectorError | None:
+    """The error as one of ours, with its exit code; None for one that is a bug."""
+    if isinstance(error, ProjectorError):
+        return error
+    if isinstance(error, CycloptsError):
+        return UsageError(one_line(error) + " (projector --help)")
+    if isinstance(error, (SourceError, EmbeddedUnavailable)):
+        return CannotConnect(one_line(error))
+    if isinstance(error, LogCorrupt):
+        return Corruption(f"{one_line(error)}; restore the database from a backup")
+    if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):
+        return SchemaMismatch(f"{one_line(error)}; run: projector init")
+    if is_transient(error) or isinstance(error, asyncpg.PostgresError):
+        return CannotConnect(f"{one_line(error)} (add --debug for where)")
+    return None

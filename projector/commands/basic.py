@@ -1,0 +1,112 @@
+"""`init`, `status`, `verify`, `settings`: look at the database, and make it ready."""
+
+from __future__ import annotations
+
+from projector import schema
+from projector.aggregate import Difference, audit, audited_keys
+from projector.database import masked
+from projector.declare import Aggregate
+from projector.environment import COMMON, Common, opened, settings
+from projector.errors import CheckFailed
+from projector.output import console, print_json, status_tables, table
+from projector.registry import installed
+from projector.settings import Settings
+from projector.settings import table as settings_table
+from projector.status import read_status
+
+
+async def init(*, common: Common = COMMON) -> None:
+    """Create or migrate the engine's tables, and create the tables of all projections."""
+    chosen = settings()
+    async with opened(common, chosen, create=True) as database:
+        connection = await database.first_connect("init")
+        try:
+            done = await schema.create(
+                connection, installed(), chosen.schema, partition_events=chosen.partition_events
+            )
+        finally:
+            await connection.close()
+        if common.json:
+            print_json({"database": masked(database.url), "done": done})
+            return
+        for line in done:
+            console.print(f"created {line}")
+        console.print(f"{masked(database.url)} is ready.", soft_wrap=True)
+
+
+async def status(*, common: Common = COMMON) -> None:
+    """Show the log's head, and of each projection and source where it is and how far behind."""
+    chosen = settings()
+    declarations = installed()
+    async with opened(common, chosen) as database:
+        connection = await database.first_connect("status")
+        try:
+            await schema.check(connection, ())
+            found = await read_status(connection, declarations)
+        finally:
+            await connection.close()
+    if common.json:
+        print_json({"sentence": found.sentence, **_fields(found)})
+    else:
+        for part in status_tables(found):
+            console.print(part)
+
+
+async def verify(*, common: Common = COMMON) -> None:
+    """Prove every count: stored + pending = count(*) of the rows, for every key, in one snapshot.
+
+    Ends with 1 where a single key differs.
+    """
+    chosen = settings()
+    aggregates = [d for d in installed() if isinstance(d, Aggregate)]
+    async with opened(common, chosen) as database:
+        connection = await database.first_connect("verify")
+        try:
+            await schema.check(connection, aggregates)
+            with console.status("comparing every counter with its rows …"):
+                differences = await audit(connection, aggregates, chosen.schema)
+                keys = await audited_keys(connection, aggregates, chosen.schema)
+        finally:
+            await connection.close()
+    counters = sum(len(a.counters) for a in aggregates)
+    if common.json:
+        print_json({"counters": counters, "keys": keys, "differences": differences})
+    else:
+        _print_verdict(counters, keys, differences)
+    if differences:
+        raise CheckFailed(
+            f"{len(differences)} counters differ from their rows; the tables above name them"
+        )
+
+
+def _print_verdict(counters: int, keys: int, differences: list[Difference]) -> None:
+    if differences:
+        rows = [
+            (d.aggregate, d.counter, d.key, d.stored, d.pending, d.counted) for d in differences
+        ]
+        columns = ("aggregate", "counter", "key", "stored", "pending", "counted")
+        console.print(table("differences", columns, rows))
+        return
+    console.print(
+        f"[bold green]exact[/]: {counters} counters over {keys:,} keys, every one equal to "
+        "count(*) of its rows; 0 differences."
+    )
+
+
+def show_settings(*, common: Common = COMMON) -> None:
+    """List every setting: flag, variable, default, value in force, meaning."""
+    chosen: Settings = settings()
+    rows = [
+        (flag, name, default, str(getattr(chosen, flag[2:].replace("-", "_"))), meaning)
+        for flag, name, default, meaning in settings_table()
+    ]
+    if common.json:
+        keys = ("flag", "variable", "default", "value", "meaning")
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+    else:
+        console.print(table("settings", ("flag", "variable", "default", "value", "meaning"), rows))
+
+
+def _fields(value: object) -> dict[str, object]:
+    names: tuple[str, ...] = getattr(value, "__struct_fields__", ())
+    return {name: getattr(value, name) for name in names}

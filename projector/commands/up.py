@@ -1,0 +1,302 @@
+"""`up` and `demo`: everything in one process, on servers of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.live import Live
+
+from events.event import Source
+from events.log import read_head
+from projector import schema
+from projector.aggregate import audit, audited_keys
+from projector.commands.flow import into_log
+from projector.daemon import Daemon, first_failure, stop_on_signals
+from projector.database import Database, masked
+from projector.declare import Aggregate, Declaration
+from projector.embedded_redis import EmbeddedRedis
+from projector.environment import COMMON, Common, held_alone, opened, settings
+from projector.errors import CheckFailed
+from projector.ingest import ingest
+from projector.live import Picture
+from projector.output import console, print_json
+from projector.registry import installed
+from projector.settings import Settings
+from projector.sources import StreamTarget, source_of
+from projector.status import read_status
+from projector.telemetry import exported
+
+log = logging.getLogger(__name__)
+
+SHOW_SECONDS = 0.5
+LOG_SECONDS = 5.0
+POLL_SECONDS = 0.1
+STREAM = "firehose_live"
+CURSORS = "SELECT coalesce(array_agg(cursor), '{}') FROM projector.source_cursor"
+
+AFTER_DEMO = """
+[bold green]exact[/]: {head:,} events in {seconds:.1f} s ({rate:,.0f} a second, source to counts); \
+{counters} counters over {keys:,} keys, {differences} differences from count(*) of their rows.
+
+What happened: events were made up, appended to the event log, folded and applied to four tables,
+and their row changes merged into two tables of counts, each step committed with its checkpoint.
+Then every count was compared with its rows, in one snapshot.
+
+Where to look next
+  projector status --data-dir {folder}
+  projector verify --data-dir {folder}
+  psql "{database}" -c 'SELECT * FROM bsky.profile_agg ORDER BY "followersCount" DESC LIMIT 5'
+  projector up jetstream          # the real firehose
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one `up` works with."""
+
+    database: Database
+    source: str
+    settings: Settings
+    folder: Path
+    redis_buffer: bool
+    until_caught_up: bool
+    json: bool
+
+
+async def up(
+    source: str = "jetstream",
+    /,
+    *,
+    redis_buffer: Annotated[bool, Parameter(negative="")] = False,
+    until_caught_up: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = COMMON,
+) -> None:
+    """Do everything in one process: servers, schema, ingest, projections, a live picture.
+
+    Without --database it runs a PostgreSQL of its own under --data-dir. Ctrl-C drains and stops;
+    started again it continues where it was.
+
+    Parameters
+    ----------
+    source
+        As for `ingest`.
+    redis_buffer
+        Put a Redis of its own between source and log.
+    until_caught_up
+        End when the source has ended and all of it is projected.
+    """
+    async with started(common, source, redis_buffer, until_caught_up) as (run, stop):
+        await everything(run, stop)
+    if not common.json:
+        console.print("Stopped; the same command continues where it was.")
+
+
+async def demo(*, events: int = 200_000, seed: int = 1, common: Common = COMMON) -> None:
+    """Project a generated firehose, watch it, and prove the counts; in a folder of its own.
+
+    Parameters
+    ----------
+    events
+        How many events; more in a later run continue with more of the same.
+    seed
+        Another seed makes another firehose.
+    """
+    source = f"generate:events={events},seed={seed}"
+    async with started(common, source, False, True) as (run, stop):
+        begun = time.monotonic()
+        if await everything(run, stop):
+            await _prove(run, time.monotonic() - begun)
+
+
+@asynccontextmanager
+async def started(
+    common: Common, source: str, redis_buffer: bool, until_caught_up: bool
+) -> AsyncIterator[tuple[Run, asyncio.Event]]:
+    """Servers, schema, traces and signals, for as long as one `up` lasts."""
+    chosen = settings()
+    source_of(source, chosen)  # A text that names no source is refused before anything starts.
+    with held_alone(common.folder / "up.lock", "projector up"):
+        async with opened(common, chosen, create=True) as database:
+            await _prepare(database, chosen)
+            run = Run(database, source, chosen, common.folder, redis_buffer, until_caught_up,
+                      common.json)  # fmt: skip
+            _say_where(run)
+            with exported(), stop_on_signals(chosen.stop_seconds) as stop:
+                yield run, stop
+
+
+async def everything(run: Run, stop: asyncio.Event) -> bool:
+    """Ingest and projections side by side until `stop`; with `until_caught_up`, until the source
+    has ended and all of it is in tables and counts: then, and only then, it returns True."""
+    finished = False
+    declarations = installed()
+    daemon = Daemon(run.database, declarations, run.settings)
+    async with entrance(run, stop) as feeding, watched(run, declarations):
+        projecting = asyncio.create_task(daemon.run(stop), name="projections")
+        try:
+            await first_failure(feeding, [projecting])
+            if run.until_caught_up and not stop.is_set():
+                finishing = asyncio.create_task(caught_up(run.database, declarations))
+                await first_failure([finishing], [projecting])
+                finished = not stop.is_set()
+                stop.set()
+            await projecting
+        finally:
+            projecting.cancel()
+            await asyncio.gather(projecting, return_exceptions=True)
+    return finished
+
+
+@asynccontextmanager
+async def entrance(run: Run, stop: asyncio.Event) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """What brings events into the log, as tasks: straight from the source, or through Redis."""
+    database, chosen = run.database, run.settings
+    async with AsyncExitStack() as stack:
+        if not run.redis_buffer:
+            work = [_task(into_log(database, run.source, chosen, stop), "ingest")]
+        else:
+            redis = await stack.enter_async_context(EmbeddedRedis(run.folder / "redis"))
+            stream = f"{redis.url}&stream={STREAM}"
+            source = source_of(run.source, chosen)
+            drained = asyncio.Event()
+            work = [
+                _task(_until_drained(run, source, stream, stop, drained), "feed"),
+                _task(into_log(database, stream, chosen, _either(stop, drained)), "ingest"),
+            ]
+        try:
+            yield work
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+
+async def _until_drained(
+    run: Run, source: Source, stream: str, stop: asyncio.Event, drained: asyncio.Event
+) -> None:
+    """Fills the stream from the source; when that has ended, waits until the log has it all."""
+    target = StreamTarget(stream, source, run.settings)
+    await ingest(source, target, stop)
+    last = await target.last_entry()
+    connection = await run.database.connect("drain")
+    try:
+        while not stop.is_set():
+            cursors = await connection.fetchval(CURSORS)
+            if last is None or last in cursors:
+                drained.set()
+                return
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        await connection.close()
+
+
+def _either(one: asyncio.Event, other: asyncio.Event) -> asyncio.Event:
+    either = asyncio.Event()
+
+    async def wait(event: asyncio.Event) -> None:
+        await event.wait()
+        either.set()
+
+    _waiting.update(_task(wait(event), "wait") for event in (one, other))
+    return either
+
+
+async def caught_up(database: Database, declarations: Sequence[Declaration]) -> None:
+    """Waits until every projection is at the log's head and no delta waits."""
+    connection = await database.connect("watch")
+    try:
+        while True:
+            status = await read_status(connection, declarations)
+            if not any(p.lag_events or p.pending_rows for p in status.projections):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def watched(run: Run, declarations: Sequence[Declaration]) -> AsyncIterator[None]:
+    """Shows how it goes: a live picture on a terminal, else a line now and then."""
+    connection = await run.database.connect("watch")
+    picture = Picture(connection, declarations, run.settings.schema)
+    showing = asyncio.create_task(_show(picture, run.json))
+    try:
+        yield
+    finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+        if not run.json:
+            console.print(await picture.take())
+        await connection.close()
+
+
+async def _show(picture: Picture, quiet: bool) -> None:
+    if quiet or not sys.stdout.isatty():
+        while True:
+            await asyncio.sleep(LOG_SECONDS)
+            await picture.take()
+            log.info("%s", picture.line)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(await picture.take(), refresh=True)
+            await asyncio.sleep(SHOW_SECONDS)
+
+
+async def _prepare(database: Database, chosen: Settings) -> None:
+    connection = await database.first_connect("init")
+    try:
+        declarations = installed()
+        await schema.create(
+            connection, declarations, chosen.schema, partition_events=chosen.partition_events
+        )
+        await schema.check(connection, declarations)
+    finally:
+        await connection.close()
+
+
+async def _prove(run: Run, seconds: float) -> None:
+    aggregates = [d for d in installed() if isinstance(d, Aggregate)]
+    connection = await run.database.connect("verify")
+    try:
+        differences = await audit(connection, aggregates, run.settings.schema)
+        keys = await audited_keys(connection, aggregates, run.settings.schema)
+        head = await read_head(connection)
+    finally:
+        await connection.close()
+    counters = sum(len(a.counters) for a in aggregates)
+    if run.json:
+        print_json(
+            {"events": head, "seconds": seconds, "counters": counters, "keys": keys,
+             "differences": differences}
+        )  # fmt: skip
+    else:
+        console.print(AFTER_DEMO.format(
+            head=head, seconds=seconds, rate=head / seconds, counters=counters, keys=keys,
+            differences=len(differences), folder=run.folder, database=run.database.url,
+        ), soft_wrap=True)  # fmt: skip
+    if differences:
+        raise CheckFailed("projector verify finds counters that differ from their rows")
+
+
+def _say_where(run: Run) -> None:
+    if not run.json:
+        console.print(f"{run.source} → {masked(run.database.url)}", markup=False, soft_wrap=True)
+
+
+def _task(work: Coroutine[None, None, object], name: str) -> asyncio.Task[None]:
+    async def done() -> None:
+        await work
+
+    return asyncio.create_task(done(), name=name)
+
+
+_waiting: set[asyncio.Task[None]] = set()

@@ -1,0 +1,151 @@
+"""What every command shares: which database, which settings, how to print."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from projector.database import Database
+from projector.embedded_postgres import EmbeddedPostgres
+from projector.errors import HeldByAnother, UsageError
+from projector.settings import Settings, current, parse
+
+DATABASE_VARIABLE: Final = "PROJECTOR_DATABASE_URL"
+FOLDER_VARIABLE: Final = "PROJECTOR_DATA_DIR"
+OTHER_VARIABLES: Final = frozenset({DATABASE_VARIABLE, FOLDER_VARIABLE})
+DEFAULT_FOLDER: Final = Path("projector-data")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Common:
+    """Options that every command takes."""
+
+    database: Annotated[str | None, Parameter(env_var=DATABASE_VARIABLE)] = None
+    "URL of a PostgreSQL server, such as postgresql://user:password@host/database."
+
+    data_dir: Annotated[Path | None, Parameter(env_var=FOLDER_VARIABLE)] = None
+    "Folder of the embedded servers, used where no database is named [./projector-data]."
+
+    json: Annotated[bool, Parameter(negative="")] = False
+    "Print JSON with stable keys."
+
+    debug: Annotated[bool, Parameter(negative="")] = False
+    "Show tracebacks and debug messages."
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the embedded servers."""
+        return self.data_dir or DEFAULT_FOLDER
+
+
+COMMON: Final = Common()
+"""The options where none was given."""
+
+_given: dict[str, Any] = {}
+
+
+def take_settings(arguments: Sequence[str]) -> list[str]:
+    """Takes the flags of settings (`--window-events-max 500`) out of the command line.
+
+    Returns what is left. Raises `UsageError` for a value that cannot be read.
+    """
+    known: Mapping[str, Any] = {"--" + f.name.replace("_", "-"): f for f in fields(Settings)}
+    left: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        flag, equals, text = word.partition("=")
+        if flag not in known:
+            left.append(word)
+            continue
+        value = text if equals else next(rest, None)
+        if value is None:
+            raise UsageError(f"{flag} needs a value: {known[flag].metadata['help']}")
+        _given[known[flag].name] = parse(known[flag], value)
+    return left
+
+
+def settings() -> Settings:
+    """The settings in force. Raises `UsageError` for an unknown or unreadable variable."""
+    return current(_given, OTHER_VARIABLES)
+
+
+@asynccontextmanager
+async def opened(
+    common: Common, chosen: Settings, *, create: bool = False
+) -> AsyncIterator[Database]:
+    """The database to work with: the one named, or an embedded one, started where it is not.
+
+    An embedded server that this process is the last to use is stopped at the end. Raises
+    `UsageError` where neither is there, unless `create`.
+    """
+    timeout = chosen.command_timeout_seconds
+    if common.database is not None:
+        yield Database(common.database, command_timeout_seconds=timeout)
+        return
+    folder = common.folder
+    if not create and not (folder / "postgres" / "PG_VERSION").exists():
+        raise UsageError(
+            f"no database: name one by --database or {DATABASE_VARIABLE}, or the folder of an "
+            f"embedded one by --data-dir or {FOLDER_VARIABLE} ({folder} has none)"
+        )
+    server = EmbeddedPostgres(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "users.lock").open("a") as users:
+        with locked(folder / "start.lock"):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            url = server.start()
+        try:
+            yield Database(url, command_timeout_seconds=timeout)
+        finally:
+            with locked(folder / "start.lock"):
+                if _is_last(users):
+                    server.stop()
+
+
+def _is_last(users: IO[str]) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits for, and holds, a lock that the kernel takes back when this process ends."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def held_alone(path: Path, what: str) -> Iterator[None]:
+    """Holds a lock that nobody else may hold. Raises `HeldByAnother`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HeldByAnother(
+                f"{what} runs already on {path.parent}; stop it, or name another --data-dir"
+            ) from None
+        yield
+
+
+def configure_logging(debug: bool) -> None:
+    """Log lines go to standard error, one line each; the level is a setting of the environment."""
+    logging.basicConfig(
+        level=logging.DEBUG if debug else os.environ.get("LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for name in ("asyncio", "websockets", "urllib3", "opentelemetry"):
+        logging.getLogger(name).setLevel(logging.WARNING)

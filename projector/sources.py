@@ -1,0 +1,158 @@
+"""What an operator writes as a source or a target, made into one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from events.errors import SourceError
+from events.event import Batch, Limits, Source, Wanted
+from events.jetstream_wire import JetstreamDecoder
+from events.log import Appended
+from events.redis_sink import RedisSink, SourceClaimed
+from events.redis_wire import RedisDecoder
+from events.sources.file import FileSource
+from events.sources.generate import GenerateSource
+from events.sources.jetstream import JetstreamSource
+from events.sources.jetstream_url import parse_source
+from events.sources.redis import RedisSource, parse_place
+from projector.errors import HeldByAnother, UsageError
+from projector.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Decoder = JetstreamDecoder | RedisDecoder
+
+FORMS = (
+    "jetstream, wss://HOST/subscribe, redis://HOST:PORT/0?stream=NAME, file:PATH or "
+    "generate:events=200000,seed=1"
+)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The decoders' limits."""
+    return Limits(
+        message_bytes_max=settings.message_bytes_max,
+        nesting_levels_max=settings.nesting_levels_max,
+        did_bytes_max=settings.did_bytes_max,
+        collection_bytes_max=settings.collection_bytes_max,
+        rkey_bytes_max=settings.rkey_bytes_max,
+    )
+
+
+def wanted_of(settings: Settings) -> Wanted:
+    """The wanted collections."""
+    return Wanted([part.strip() for part in settings.collections.split(",") if part.strip()])
+
+
+def source_of(text: str, settings: Settings) -> Source:
+    """The source that `text` names. Raises `UsageError` for a text that names none."""
+    try:
+        return _source(text, settings)
+    except SourceError as error:
+        raise UsageError(str(error)) from error
+
+
+def _source(text: str, settings: Settings) -> Source:
+    scheme = text.partition(":")[0]
+    if scheme == "generate":
+        return GenerateSource.parse(text.partition(":")[2], settings.batch_events_max)
+    if scheme == "file":
+        return FileSource(
+            Path(text.removeprefix("file:").removeprefix("//")).expanduser(),
+            limits=limits_of(settings),
+            wanted=wanted_of(settings),
+            batch_events=settings.batch_events_max,
+            report=say,
+        )
+    if scheme in ("jetstream", "ws", "wss"):
+        return _jetstream(text, settings)
+    if scheme in ("redis", "rediss", "unix"):
+        return _redis(text, settings)
+    raise UsageError(f"{text!r} is no source; there are: {FORMS}")
+
+
+def _jetstream(text: str, settings: Settings) -> JetstreamSource:
+    name, hosts = parse_source(text)
+    dictionary = settings.zstd_dictionary
+    return JetstreamSource(
+        hosts,
+        name=name,
+        wanted=wanted_of(settings),
+        limits=limits_of(settings),
+        report=say,
+        batch_events_max=settings.batch_events_max,
+        queue_messages_max=settings.queue_messages_max,
+        queue_bytes_max=settings.queue_bytes_max,
+        rewind_seconds=settings.rewind_seconds,
+        silent_seconds=settings.silent_seconds,
+        backoff_seconds_max=settings.backoff_seconds_max,
+        linger_ms=settings.linger_ms,
+        zstd_dictionary=Path(dictionary) if dictionary else None,
+    )
+
+
+def _redis(text: str, settings: Settings) -> RedisSource:
+    place = parse_place(text)
+    return RedisSource(
+        place.url,
+        place.stream,
+        group=place.group or settings.stream_group,
+        consumer="projector",
+        limits=limits_of(settings),
+        wanted=wanted_of(settings),
+        report=say,
+        batch_events_max=settings.batch_events_max,
+        trim=settings.stream_trim,
+        backoff_seconds=(0.1, settings.backoff_seconds_max),
+    )
+
+
+def say(line: str) -> None:
+    """Passes on what a source has to say to the operator."""
+    log.warning("%s", line)
+
+
+class StreamTarget:
+    """A Redis stream as the target of an ingest: the cursor of the source is kept beside it."""
+
+    def __init__(self, text: str, source: Source, settings: Settings) -> None:
+        try:
+            place = parse_place(text)
+            self._sink = RedisSink(
+                place.url, place.stream, report=say, entries_max=settings.stream_entries_max
+            )
+        except SourceError as error:
+            raise UsageError(str(error)) from error
+        self.source = source.name
+        self._cursor: str | None = None
+
+    async def open(self) -> str | None:
+        """Returns the cursor saved in Redis."""
+        self._cursor = await self._sink.cursor(self.source)
+        return self._cursor
+
+    async def put(self, batch: Batch) -> Appended:
+        """Writes a batch and its cursor; waits while the stream is full."""
+        try:
+            await self._sink.append(self.source, self._cursor, batch)
+        except SourceClaimed as error:
+            raise HeldByAnother(str(error)) from error
+        self._cursor = batch.cursor
+        return Appended(1, len(batch.events), 0, len(batch.dead))
+
+    async def last_entry(self) -> str | None:
+        """The id of the last entry ever added to the stream."""
+        return await self._sink.last_entry()
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._sink.close()
+
+
+def decoders_of(source: str | None, settings: Settings) -> list[Decoder]:
+    """The decoders that may read a message which came from `source`, the likeliest first."""
+    jetstream = JetstreamDecoder(limits_of(settings), wanted_of(settings))
+    redis = RedisDecoder(limits_of(settings), wanted_of(settings))
+    from_stream = (source or "").partition(":")[0] in ("redis", "rediss", "unix")
+    return [redis, jetstream] if from_stream else [jetstream]
