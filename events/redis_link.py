@@ -188,8 +188,12 @@ class Patience:
         retrying = AsyncRetrying(
             retry=retry_if_exception(endure), wait=self._wait, before_sleep=self._say, reraise=True
         )
+
+        async def attempt() -> T:
+            return await call()  # tenacity awaits only what is declared to be a coroutine.
+
         try:
-            result = await retrying(call)
+            result = await retrying(attempt)
         except RedisError as error:
             raise SourceError(f"{self._name}: Redis answers: {one_line(error)}") from error
         if self._since is not None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from events.errors import SourceError
 from events.log import LogCorrupt
 from projector import __version__
-from projector.commands import basic, flow, letters, up
+from projector.commands import basic, demo, flow, letters, up
 from projector.database import is_transient, one_line
 from projector.embedded_redis import EmbeddedUnavailable
 from projector.environment import configure_logging, settings, take_settings
@@ -37,7 +37,7 @@ app = App(
     default_parameter=None,
 )
 app.command(up.up)
-app.command(up.demo)
+app.command(demo.demo)
 app.command(basic.init)
 app.command(flow.ingest)
 app.command(flow.run)

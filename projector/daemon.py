@@ -8,9 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tenacity import RetryCallState, wait_random_exponential
-
-from projector.database import Database, is_transient, one_line
+from projector.database import Database, retrying
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CheckpointMoved
 from projector.lease import LeaseKeeper
@@ -140,32 +138,29 @@ class Daemon:
         self, name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> None:
         """Does `work` while owning the projection, again after every transient trouble."""
-        attempts = 0
         lease = f"projection {name}"
-        while not stop.is_set():
-            try:
-                if not await self.keeper.take(lease):
-                    await _pause(stop, self.settings.poll_seconds)
-                    continue
-                await work()
-                break
-            except CheckpointMoved:
-                log.warning("%s: another daemon applied the window; reading the checkpoint", name)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                attempts += 1
-                seconds = backoff_seconds(attempts, self.settings.backoff_seconds_max)
-                log.warning("%s: %s; again in %.1f s", name, one_line(error), seconds)
-                await _pause(stop, seconds)
+        trying = retrying(
+            name,
+            backoff_seconds_max=self.settings.backoff_seconds_max,
+            sleep=lambda seconds: _pause(stop, seconds),
+        )
+        async for attempt in trying:
+            with attempt:
+                await self._turns(lease, work, stop)
         await self.keeper.release(lease)
 
-
-def backoff_seconds(attempt: int, maximum: float) -> float:
-    """How long to wait before the next attempt: exponential, with jitter."""
-    state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
-    state.attempt_number = attempt
-    return float(wait_random_exponential(multiplier=0.1, max=maximum)(state))
+    async def _turns(
+        self, lease: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event
+    ) -> None:
+        while not stop.is_set():
+            if not await self.keeper.take(lease):
+                await _pause(stop, self.settings.poll_seconds)
+                continue
+            try:
+                await work()
+                return
+            except CheckpointMoved:
+                log.warning("%s: another daemon applied the window; looking again", lease)
 
 
 async def first_failure(

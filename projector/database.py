@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -13,7 +15,6 @@ from tenacity import (
     RetryCallState,
     retry_if_exception,
     stop_after_delay,
-    stop_any,
     stop_never,
     wait_random_exponential,
 )
@@ -137,7 +138,11 @@ def is_transient(error: BaseException) -> bool:
 
 
 def retrying(
-    what: str, *, backoff_seconds_max: float = 10.0, seconds: float | None = None
+    what: str,
+    *,
+    backoff_seconds_max: float = 10.0,
+    seconds: float | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncRetrying:
     """Retries what is transient, with backoff and jitter, and says so; gives up after `seconds`."""
 
@@ -153,8 +158,9 @@ def retrying(
     return AsyncRetrying(
         retry=retry_if_exception(is_transient),
         wait=wait_random_exponential(multiplier=0.1, max=backoff_seconds_max),
-        stop=stop_any(stop_after_delay(seconds)) if seconds is not None else stop_never,
+        stop=stop_after_delay(seconds) if seconds is not None else stop_never,
         before_sleep=say,
+        sleep=sleep,
         reraise=True,
     )
 

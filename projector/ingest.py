@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from events.event import Batch, Source
-from events.log import Appended, Appender, LogCorrupt, SourceMoved
+from events.log import Appended, Appender, LogCorrupt, SourceMoved, read_head
 from events.recent import RecentEvents
 from projector.database import Database, close_quietly, is_data_error, is_transient, retrying
 from projector.errors import Corruption, HeldByAnother
@@ -224,3 +224,12 @@ async def _ahead(
 
 async def _next(batches: AsyncGenerator[Batch, None]) -> Batch | None:
     return await anext(batches, None)
+
+
+async def read_log_head(database: Database) -> int:
+    """The highest offset of the log, over a connection of its own."""
+    connection = await database.connect("head")
+    try:
+        return await read_head(connection)
+    finally:
+        await connection.close()

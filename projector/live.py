@@ -97,7 +97,7 @@ def _flow(status: Status, rates: dict[str, float]) -> Table:
         for p in status.projections
     ]
     grid = Table(box=None, pad_edge=False)
-    for column in ("", "offset", "per second", "lag events", "lag seconds", "dead letters"):
+    for column in ("", "offset", "events/s", "lag events", "lag seconds", "dead letters"):
         grid.add_column(column, justify="right" if column else "left", header_style="dim")
     for row in rows:
         grid.add_row(*(shown(value) if value is not None else "" for value in row))

@@ -109,7 +109,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.head:,} events"
             )
         if letters:
-            parts.append(f"{letters:,} dead letters: projector dead-letters list")
+            noun = "letter" if letters == 1 else "letters"
+            parts.append(f"{letters:,} dead {noun}: projector dead-letters list")
         return "; ".join(parts) + "."
 
 

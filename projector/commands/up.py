@@ -1,11 +1,10 @@
-"""`up` and `demo`: everything in one process, on servers of its own."""
+"""`up`: everything in one process, on servers of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,19 +15,16 @@ from cyclopts import Parameter
 from rich.live import Live
 
 from events.event import Source
-from events.log import read_head
 from projector import schema
-from projector.aggregate import audit, audited_keys
 from projector.commands.flow import into_log
 from projector.daemon import Daemon, first_failure, stop_on_signals
 from projector.database import Database, masked
-from projector.declare import Aggregate, Declaration
+from projector.declare import Declaration
 from projector.embedded_redis import EmbeddedRedis
 from projector.environment import COMMON, Common, held_alone, opened, settings
-from projector.errors import CheckFailed
 from projector.ingest import ingest
 from projector.live import Picture
-from projector.output import console, print_json
+from projector.output import console
 from projector.registry import installed
 from projector.settings import Settings
 from projector.sources import StreamTarget, source_of
@@ -42,21 +38,6 @@ LOG_SECONDS = 5.0
 POLL_SECONDS = 0.1
 STREAM = "firehose_live"
 CURSORS = "SELECT coalesce(array_agg(cursor), '{}') FROM projector.source_cursor"
-
-AFTER_DEMO = """
-[bold green]exact[/]: {head:,} events in {seconds:.1f} s ({rate:,.0f} a second, source to counts); \
-{counters} counters over {keys:,} keys, {differences} differences from count(*) of their rows.
-
-What happened: events were made up, appended to the event log, folded and applied to four tables,
-and their row changes merged into two tables of counts, each step committed with its checkpoint.
-Then every count was compared with its rows, in one snapshot.
-
-Where to look next
-  projector status --data-dir {folder}
-  projector verify --data-dir {folder}
-  psql "{database}" -c 'SELECT * FROM bsky.profile_agg ORDER BY "followersCount" DESC LIMIT 5'
-  projector up jetstream          # the real firehose
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +79,6 @@ async def up(
         await everything(run, stop)
     if not common.json:
         console.print("Stopped; the same command continues where it was.")
-
-
-async def demo(*, events: int = 200_000, seed: int = 1, common: Common = COMMON) -> None:
-    """Project a generated firehose, watch it, and prove the counts; in a folder of its own.
-
-    Parameters
-    ----------
-    events
-        How many events; more in a later run continue with more of the same.
-    seed
-        Another seed makes another firehose.
-    """
-    source = f"generate:events={events},seed={seed}"
-    async with started(common, source, False, True) as (run, stop):
-        begun = time.monotonic()
-        if await everything(run, stop):
-            await _prove(run, time.monotonic() - begun)
 
 
 @asynccontextmanager
@@ -167,10 +131,11 @@ async def entrance(run: Run, stop: asyncio.Event) -> AsyncIterator[list[asyncio.
             redis = await stack.enter_async_context(EmbeddedRedis(run.folder / "redis"))
             stream = f"{redis.url}&stream={STREAM}"
             source = source_of(run.source, chosen)
-            drained = asyncio.Event()
+            halt = asyncio.Event()
             work = [
-                _task(_until_drained(run, source, stream, stop, drained), "feed"),
-                _task(into_log(database, stream, chosen, _either(stop, drained)), "ingest"),
+                _task(_until_drained(run, source, stream, stop, halt), "feed"),
+                _task(into_log(database, stream, chosen, halt), "ingest"),
+                _task(_relay(stop, halt), "stop"),
             ]
         try:
             yield work
@@ -181,7 +146,7 @@ async def entrance(run: Run, stop: asyncio.Event) -> AsyncIterator[list[asyncio.
 
 
 async def _until_drained(
-    run: Run, source: Source, stream: str, stop: asyncio.Event, drained: asyncio.Event
+    run: Run, source: Source, stream: str, stop: asyncio.Event, halt: asyncio.Event
 ) -> None:
     """Fills the stream from the source; when that has ended, waits until the log has it all."""
     target = StreamTarget(stream, source, run.settings)
@@ -192,22 +157,21 @@ async def _until_drained(
         while not stop.is_set():
             cursors = await connection.fetchval(CURSORS)
             if last is None or last in cursors:
-                drained.set()
-                return
+                break
             await asyncio.sleep(POLL_SECONDS)
     finally:
+        halt.set()
         await connection.close()
 
 
-def _either(one: asyncio.Event, other: asyncio.Event) -> asyncio.Event:
-    either = asyncio.Event()
-
-    async def wait(event: asyncio.Event) -> None:
-        await event.wait()
-        either.set()
-
-    _waiting.update(_task(wait(event), "wait") for event in (one, other))
-    return either
+async def _relay(stop: asyncio.Event, halt: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in (stop, halt)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        halt.set()
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 async def caught_up(database: Database, declarations: Sequence[Declaration]) -> None:
@@ -263,30 +227,6 @@ async def _prepare(database: Database, chosen: Settings) -> None:
         await connection.close()
 
 
-async def _prove(run: Run, seconds: float) -> None:
-    aggregates = [d for d in installed() if isinstance(d, Aggregate)]
-    connection = await run.database.connect("verify")
-    try:
-        differences = await audit(connection, aggregates, run.settings.schema)
-        keys = await audited_keys(connection, aggregates, run.settings.schema)
-        head = await read_head(connection)
-    finally:
-        await connection.close()
-    counters = sum(len(a.counters) for a in aggregates)
-    if run.json:
-        print_json(
-            {"events": head, "seconds": seconds, "counters": counters, "keys": keys,
-             "differences": differences}
-        )  # fmt: skip
-    else:
-        console.print(AFTER_DEMO.format(
-            head=head, seconds=seconds, rate=head / seconds, counters=counters, keys=keys,
-            differences=len(differences), folder=run.folder, database=run.database.url,
-        ), soft_wrap=True)  # fmt: skip
-    if differences:
-        raise CheckFailed("projector verify finds counters that differ from their rows")
-
-
 def _say_where(run: Run) -> None:
     if not run.json:
         console.print(f"{run.source} → {masked(run.database.url)}", markup=False, soft_wrap=True)
@@ -297,6 +237,3 @@ def _task(work: Coroutine[None, None, object], name: str) -> asyncio.Task[None]:
         await work
 
     return asyncio.create_task(done(), name=name)
-
-
-_waiting: set[asyncio.Task[None]] = set()

@@ -32,7 +32,7 @@ async def in_windows(stage: Stage, events: Sequence[Event], sizes: Sequence[int]
     await assert_as_the_model(stage)
 
 
-@budget(400)
+@budget(150)
 @given(events=deliveries(strict=True), sizes=windows)
 def test_tables_are_those_of_the_model_in_any_windows(
     stage: Stage, runner: asyncio.Runner, events: list[Event], sizes: list[int]
@@ -40,7 +40,7 @@ def test_tables_are_those_of_the_model_in_any_windows(
     runner.run(in_windows(stage, events, sizes))
 
 
-@budget(400)
+@budget(150)
 @given(events=histories(), sizes=windows)
 def test_creates_of_live_records_come_out_as_in_the_model(
     stage: Stage, runner: asyncio.Runner, events: list[Event], sizes: list[int]
@@ -48,7 +48,7 @@ def test_creates_of_live_records_come_out_as_in_the_model(
     runner.run(in_windows(stage, events, sizes))
 
 
-@budget(200)
+@budget(60)
 @given(events=histories(odd_revs=True), sizes=windows)
 def test_events_without_revs_are_always_applied(
     stage: Stage, runner: asyncio.Runner, events: list[Event], sizes: list[int]
@@ -69,7 +69,7 @@ def test_a_daemon_makes_the_tables_of_the_model(
     runner.run(run())
 
 
-@budget(100)
+@budget(30)
 @given(events=deliveries(strict=True))
 def test_windows_of_any_size_make_the_same_tables(
     stage: Stage, runner: asyncio.Runner, events: list[Event]

@@ -1,0 +1,1 @@
+"""The benchmark: `python -m ops.bench` from the project's root, or `make bench`."""
