@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from events.event import Event
+from events.syntax import normal_datetime
 from projector.database import Database
 from projector.declare import Aggregate, Count, InvalidRecord, Projection, Row, Table
 from tests.golden.test_golden import _lines, golden_events
@@ -23,7 +24,10 @@ class Block(msgspec.Struct):
 def block_row(event: Event, record: Block) -> Row:
     if not record.subject.startswith("did:"):
         raise InvalidRecord("subject is no DID")
-    return (event.uri, event.cid, event.did, record.subject, record.createdAt, event.indexed_at)
+    created_at = normal_datetime(record.createdAt)
+    if created_at is None:
+        raise InvalidRecord("createdAt is no datetime")
+    return (event.uri, event.cid, event.did, record.subject, created_at, event.indexed_at)
 
 
 blocks = Projection(
