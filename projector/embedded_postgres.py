@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
@@ -146,7 +147,8 @@ class EmbeddedPostgres:
             file.write(self.configuration)
 
     def _start(self) -> None:
-        options = " ".join((f"-k {self.socket_folder}", *self.options))
+        # pg_ctl hands its options to a shell.
+        options = shlex.join(("-k", str(self.socket_folder), *self.options))
         started = self._run(
             "pg_ctl",
             "-w",

@@ -39,12 +39,21 @@ class Prepared:
     folded: Folded
 
 
-async def read_checkpoint(connection: asyncpg.Connection, name: str) -> int:
-    """The offset through which a projection has been applied. Raises `SchemaMismatch`."""
-    offset = await connection.fetchval(CHECKPOINT, name)
-    if offset is None:
+async def read_checkpoint(connection: asyncpg.Connection, declaration: Declaration) -> int:
+    """The offset through which a projection has been applied.
+
+    Raises `SchemaMismatch` when the database has it not, or in another version.
+    """
+    name, version = declaration.name, declaration.version
+    row = await connection.fetchrow(CHECKPOINT, name)
+    if row is None:
         raise SchemaMismatch(f"{name} has no checkpoint; run: projector init")
-    return int(offset)
+    if row["version"] != version:
+        raise SchemaMismatch(
+            f"{name} is of version {row['version']} in the database and {version} in this program; "
+            "it must be rebuilt, or the program of that version used"
+        )
+    return int(row["log_offset"])
 
 
 class TableProjector:
@@ -81,7 +90,7 @@ class TableProjector:
         connection = await self.database.connect(f"apply {self.name}", **APPLY_SETTINGS)
         following: asyncio.Task[Prepared] | None = None
         try:
-            self.checkpoint = await read_checkpoint(connection, self.name)
+            self.checkpoint = await read_checkpoint(connection, self.projection)
             if self.checkpoint > await self.reader.refresh():
                 raise Corruption(
                     f"{self.name} is at offset {self.checkpoint}, beyond the log's head "
@@ -181,6 +190,7 @@ class AggregateProjector:
         and none wait."""
         connection = await self.database.connect(f"merge {self.name}", **APPLY_SETTINGS)
         try:
+            await read_checkpoint(connection, self.aggregate)
             while not stop.is_set():
                 last = settled is not None and settled()
                 self._woken.clear()
