@@ -12,7 +12,10 @@ from rich.text import Text
 
 from projector.status import Status
 
-console = Console(highlight=False)
+PIPED_COLUMNS = 160
+"""How wide tables are where no terminal says."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 errors = Console(stderr=True, highlight=False)
 
 

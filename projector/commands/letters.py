@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -30,6 +31,24 @@ from projector.settings import Settings
 from projector.sources import Decoder, decoders_of
 
 LIMIT = 1_000_000
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters, where no ids are given."""
+
+    of: str | None = None
+    "All of this projection or source."
+
+    reason: str | None = None
+    "All with this reason."
+
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False
+    "All there are."
+
+
+ANY = Selection()
 
 
 async def list_letters(
@@ -94,25 +113,13 @@ async def show(
     sys.stdout.write(text + "\n")
 
 
-async def retry(
-    *ids: int,
-    of: str | None = None,
-    reason: str | None = None,
-    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    common: Common = COMMON,
-) -> None:
+async def retry(*ids: int, which: Selection = ANY, common: Common = COMMON) -> None:
     """Try dead letters again: decode the message, or apply the event with all that came after it.
 
     Parameters
     ----------
     ids
         The letters' ids.
-    of
-        All of this projection or source.
-    reason
-        All with this reason.
-    every
-        All there are.
     """
     chosen = settings()
     declarations = installed()
@@ -120,7 +127,7 @@ async def retry(
         connection = await database.first_connect("dead letters")
         try:
             await schema.check(connection, declarations)
-            letters = await _selected(connection, ids, of, reason, every)
+            letters = await _selected(connection, ids, which)
             done = [await _retry(connection, x, declarations, chosen) for x in letters]
         finally:
             await connection.close()
@@ -136,31 +143,19 @@ async def retry(
         raise CheckFailed(f"{len(done) - resolved} dead letters remain; `show` one to see it")
 
 
-async def drop_letters(
-    *ids: int,
-    of: str | None = None,
-    reason: str | None = None,
-    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    common: Common = COMMON,
-) -> None:
+async def drop_letters(*ids: int, which: Selection = ANY, common: Common = COMMON) -> None:
     """Forget dead letters. What they hold is lost, but for events, which stay in the log.
 
     Parameters
     ----------
     ids
         The letters' ids.
-    of
-        All of this projection or source.
-    reason
-        All with this reason.
-    every
-        All there are.
     """
     async with opened(common, settings()) as database:
         connection = await database.first_connect("dead letters")
         try:
             await schema.check(connection, ())
-            letters = await _selected(connection, ids, of, reason, every)
+            letters = await _selected(connection, ids, which)
             dropped = await drop(connection, [letter.id for letter in letters])
         finally:
             await connection.close()
@@ -171,17 +166,13 @@ async def drop_letters(
 
 
 async def _selected(
-    connection: asyncpg.Connection,
-    ids: Sequence[int],
-    of: str | None,
-    reason: str | None,
-    every: bool,
+    connection: asyncpg.Connection, ids: Sequence[int], which: Selection
 ) -> list[DeadLetter]:
     if ids:
         return await _named(connection, ids)
-    if of is None and reason is None and not every:
+    if which.of is None and which.reason is None and not which.every:
         raise UsageError("say which: ids, --of NAME, --reason REASON, or --all")
-    return await find(connection, where=of, reason=reason, limit=LIMIT)
+    return await find(connection, where=which.of, reason=which.reason, limit=LIMIT)
 
 
 async def _named(connection: asyncpg.Connection, ids: Sequence[int]) -> list[DeadLetter]:
