@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import asyncpg
 import uvloop
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownCommandError
 from rich.console import Console
 
 from events.errors import SourceError
@@ -18,7 +18,6 @@ from events.log import LogCorrupt
 from projector import __version__
 from projector.commands import basic, demo, flow, letters, up
 from projector.database import is_transient, one_line
-from projector.embedded_redis import EmbeddedUnavailable
 from projector.environment import configure_logging, settings, take_settings
 from projector.errors import CannotConnect, Corruption, ProjectorError, SchemaMismatch, UsageError
 
@@ -57,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code: 0, or that of the error (CONVENTIONS)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    configure_logging(debug)
     try:
+        configure_logging(debug)
         given = take_settings(given)
         settings()
         command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
@@ -89,8 +88,8 @@ def known_error(error: Exception) -> ProjectorError | None:
     if isinstance(error, ProjectorError):
         return error
     if isinstance(error, CycloptsError):
-        return UsageError(one_line(error) + " (projector --help)")
-    if isinstance(error, (SourceError, EmbeddedUnavailable)):
+        return UsageError(f"{_misunderstood(error)} (projector --help)")
+    if isinstance(error, SourceError):
         return CannotConnect(one_line(error))
     if isinstance(error, LogCorrupt):
         return Corruption(f"{one_line(error)}; restore the database from a backup")
@@ -99,3 +98,14 @@ def known_error(error: Exception) -> ProjectorError | None:
     if is_transient(error) or isinstance(error, asyncpg.PostgresError):
         return CannotConnect(f"{one_line(error)} (add --debug for where)")
     return None
+
+
+def _misunderstood(error: CycloptsError) -> str:
+    word = next(iter(getattr(error, "unused_tokens", None) or ()), "")
+    if isinstance(error, UnknownCommandError) and word.startswith("-"):
+        return f"options come after the command: projector COMMAND {word} …"
+    return one_line(error)
+
+
+if __name__ == "__main__":
+    main()

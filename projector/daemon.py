@@ -194,6 +194,7 @@ def stop_on_signals(deadline_seconds: float) -> Iterator[asyncio.Event]:
         if stop.is_set():
             task.cancel()
             return
+        log.info("stopping: what was begun is finished first; a second signal stops at once")
         stop.set()
         hard.append(loop.call_later(deadline_seconds, task.cancel))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -45,6 +46,9 @@ COMMON_SETTINGS: Final = {
     "tcp_keepalives_count": "3",
 }
 
+# In a URL's query, or in libpq's other notation, which we do not read but may be given.
+_PASSWORD_FIELD: Final = re.compile(r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)('[^']*'|[^&\s]*)")
+
 # Classes of SQLSTATE. 22 data exception, 23 integrity, 54 limits (an index row too long).
 _DATA_CLASSES = ("22", "23", "54")
 # 08 connection, 40 rollback, 53 resources, 55 not in state, 57 intervention, 58 system.
@@ -84,7 +88,7 @@ class Database:
         """
         try:
             connection = await self.connect(role)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             raise CannotConnect(
                 f"cannot connect to {masked(self.url)}: {one_line(error)}; check --database (or "
                 "PROJECTOR_DATABASE_URL) and that the server runs"
@@ -100,8 +104,12 @@ class Database:
 
 
 def masked(url: str) -> str:
-    """The URL without its password."""
-    parts = urlsplit(url)
+    """The URL without its password, wherever it is; for what is no URL, as far as can be known."""
+    url = _PASSWORD_FIELD.sub(r"\1***", url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return re.sub(r"//.*@", "//***@", url)
     if parts.password is None:
         return url
     host = parts.netloc.rpartition("@")[2]

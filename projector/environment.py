@@ -69,7 +69,7 @@ def take_settings(arguments: Sequence[str]) -> list[str]:
         value = text if equals else next(rest, None)
         if value is None:
             raise UsageError(f"{flag} needs a value: {known[flag].metadata['help']}")
-        _given[known[flag].name] = parse(known[flag], value)
+        _given[known[flag].name] = parse(known[flag], value, f"{flag} {value}")
     return left
 
 
@@ -95,7 +95,8 @@ async def opened(
     if not create and not (folder / "postgres" / "PG_VERSION").exists():
         raise UsageError(
             f"no database: name one by --database or {DATABASE_VARIABLE}, or the folder of an "
-            f"embedded one by --data-dir or {FOLDER_VARIABLE} ({folder} has none)"
+            f"embedded one by --data-dir or {FOLDER_VARIABLE} ({folder} has none: projector init "
+            "makes it, projector up makes and runs it)"
         )
     server = EmbeddedPostgres(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,10 +142,21 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         yield
 
 
+def _log_level() -> int:
+    text = os.environ.get("LOG_LEVEL") or "INFO"
+    levels = logging.getLevelNamesMapping()
+    if text.upper() not in levels:
+        raise UsageError(f"LOG_LEVEL={text!r} is none of {', '.join(levels)}")
+    return levels[text.upper()]
+
+
 def configure_logging(debug: bool) -> None:
-    """Log lines go to standard error, one line each; the level is a setting of the environment."""
+    """Log lines go to standard error, one line each; LOG_LEVEL in the environment says which.
+
+    Raises `UsageError`.
+    """
     logging.basicConfig(
-        level=logging.DEBUG if debug else os.environ.get("LOG_LEVEL", "INFO").upper(),
+        level=logging.DEBUG if debug else _log_level(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     for name in ("asyncio", "websockets", "urllib3", "opentelemetry"):

@@ -14,6 +14,7 @@ import zstandard
 
 from events.jetstream_wire import encode
 from events.sources.generate import GenerateSource
+from projector.errors import UsageError
 from projector.ingest import Progress, Show, show_nothing
 from projector.pace import Rate
 
@@ -26,7 +27,10 @@ def opened(path: Path | None) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     with contextlib.ExitStack() as stack:
-        file: IO[bytes] = stack.enter_context(path.open("wb"))
+        try:
+            file: IO[bytes] = stack.enter_context(path.open("wb"))
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from error
         if path.suffix == ".gz":
             file = stack.enter_context(_gzipped(file))
         elif path.suffix == ".zst":

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from math import inf
 from typing import Any, Final
 
 from projector.errors import UsageError
 
 PREFIX: Final = "PROJECTOR_"
+BOOLEANS: Final = {"1": True, "true": True, "0": False, "false": False}
+KINDS: Final = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-def _setting(default: Any, help_text: str) -> Any:
-    return field(default=default, metadata={"help": help_text})
+def _setting(default: Any, help_text: str, least: float = 1) -> Any:
+    return field(default=default, metadata={"help": help_text, "least": least})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +27,12 @@ class Settings:
     schema: str = _setting("bsky", "Schema of the projections' tables.")
     window_events_max: int = _setting(10_000, "Most log offsets applied in one transaction.")
     window_events_min: int = _setting(500, "Least log offsets in a window that was too slow.")
-    window_seconds: float = _setting(2.0, "A window that takes longer halves the next.")
+    window_seconds: float = _setting(2.0, "A window that takes longer halves the next.", 0.001)
     reader_bytes_max: int = _setting(256 * 1024**2, "Memory for records read from the log, bytes.")
     outbox_rows_max: int = _setting(24, "Most outbox rows merged in one transaction.")
     batch_events_max: int = _setting(5_000, "Most messages appended in one transaction.")
     partition_events: int = _setting(10_000_000, "Offsets in a new partition of the event log.")
-    recent_events: int = _setting(100_000, "Events remembered to keep rewinds out; 0: none.")
+    recent_events: int = _setting(100_000, "Events remembered to keep rewinds out; 0: none.", 0)
     collections: str = _setting("*", "Wanted collections: names, prefix.* or *, by commas.")
     message_bytes_max: int = _setting(2 * 1024**2, "Largest message, bytes; above: dead letter.")
     nesting_levels_max: int = _setting(64, "Deepest nesting of a message; above: dead letter.")
@@ -41,20 +45,26 @@ class Settings:
     queue_bytes_max: int = _setting(
         64 * 1024**2, "Bytes held from a websocket before reading slows."
     )
-    rewind_seconds: float = _setting(5.0, "How far a Jetstream resumes before its cursor.")
-    silent_seconds: float = _setting(20.0, "Silence after which the next Jetstream host is tried.")
-    linger_ms: int = _setting(10, "Longest wait for more messages before a batch is appended, ms.")
+    rewind_seconds: float = _setting(5.0, "How far a Jetstream resumes before its cursor.", 0)
+    silent_seconds: float = _setting(
+        20.0, "Silence after which the next Jetstream host is tried.", 0.1
+    )
+    linger_ms: int = _setting(
+        10, "Longest wait for more messages before a batch is appended, ms.", 0
+    )
     zstd_dictionary: str = _setting(
         "", "File with Jetstream's zstd dictionary; none: no compression."
     )
-    stream_entries_max: int = _setting(1_000_000, "Entries in a Redis stream before ingest waits.")
+    stream_entries_max: int = _setting(
+        1_000_000, "Entries in a Redis stream before ingest waits.", 2
+    )
     stream_group: str = _setting("projector", "Consumer group kept up to date on a Redis stream.")
     stream_trim: bool = _setting(True, "Trim Redis entries that the log has.")
-    lease_seconds: float = _setting(5.0, "A daemon that says nothing for so long is replaced.")
-    poll_seconds: float = _setting(1.0, "How often to look where no NOTIFY came.")
-    backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.")
-    stop_seconds: float = _setting(30.0, "After SIGTERM: how long a soft stop may take.")
-    command_timeout_seconds: float = _setting(300.0, "Longest wait for an answer of Postgres.")
+    lease_seconds: float = _setting(5.0, "A daemon that says nothing for so long is replaced.", 0.1)
+    poll_seconds: float = _setting(1.0, "How often to look where no NOTIFY came.", 0.01)
+    backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.", 0.1)
+    stop_seconds: float = _setting(30.0, "After SIGTERM: how long a soft stop may take.", 0)
+    command_timeout_seconds: float = _setting(300.0, "Longest wait for an answer of Postgres.", 1)
 
 
 def variable(name: str) -> str:
@@ -74,22 +84,26 @@ def from_environment(environment: Mapping[str, str], others: frozenset[str]) -> 
         if not name.startswith(PREFIX) or name in others:
             continue
         if name not in known:
-            raise UsageError(f"unknown variable {name}; projector settings lists those there are")
-        values[known[name].name] = parse(known[name], text)
+            near = get_close_matches(name, [*known, *others], 1)
+            hint = (
+                f"did you mean {near[0]}?" if near else "projector settings lists those there are"
+            )
+            raise UsageError(f"unknown variable {name}; {hint}")
+        values[known[name].name] = parse(known[name], text, f"{name}={text}")
     return values
 
 
-def parse(setting: Any, text: str) -> Any:
-    """The value that `text` stands for. Raises `UsageError`."""
+def parse(setting: Any, text: str, given: str) -> Any:
+    """The value that `text` stands for; `given` is what the operator wrote. Raises `UsageError`."""
     kind = type(setting.default)
+    meaning, least = setting.metadata["help"], setting.metadata["least"]
     try:
-        if kind is bool:
-            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
-        return kind(text)
+        value = BOOLEANS[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
-        raise UsageError(
-            f"{variable(setting.name)}={text!r} is no {kind.__name__}: {setting.metadata['help']}"
-        ) from None
+        raise UsageError(f"{given} is no {KINDS[kind]}: {meaning}") from None
+    if kind in (int, float) and not least <= value < inf:
+        raise UsageError(f"{given} is out of range, the least is {least:g}: {meaning}")
+    return value
 
 
 def table() -> list[tuple[str, str, str, str]]:

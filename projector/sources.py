@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from events.errors import SourceError
 from events.event import Batch, Limits, Source, Wanted
 from events.jetstream_wire import JetstreamDecoder
 from events.log import Appended
-from events.redis_sink import RedisSink, SourceClaimed
 from events.redis_wire import RedisDecoder
 from events.sources.file import FileSource
 from events.sources.generate import GenerateSource
 from events.sources.jetstream import JetstreamSource
 from events.sources.jetstream_url import parse_source
-from events.sources.redis import RedisSource, parse_place
 from projector.errors import HeldByAnother, UsageError
 from projector.settings import Settings
+
+# The client of Redis is imported only where there is a Redis: it takes as long as all the rest.
+if TYPE_CHECKING:
+    from events.sources.redis import RedisSource
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +96,8 @@ def _jetstream(text: str, settings: Settings) -> JetstreamSource:
 
 
 def _redis(text: str, settings: Settings) -> RedisSource:
+    from events.sources.redis import RedisSource, parse_place
+
     place = parse_place(text)
     return RedisSource(
         place.url,
@@ -117,6 +122,9 @@ class StreamTarget:
     """A Redis stream as the target of an ingest: the cursor of the source is kept beside it."""
 
     def __init__(self, text: str, source: Source, settings: Settings) -> None:
+        from events.redis_link import parse_place
+        from events.redis_sink import RedisSink
+
         try:
             place = parse_place(text)
             self._sink = RedisSink(
@@ -134,6 +142,8 @@ class StreamTarget:
 
     async def put(self, batch: Batch) -> Appended:
         """Writes a batch and its cursor; waits while the stream is full."""
+        from events.redis_sink import SourceClaimed
+
         try:
             await self._sink.append(self.source, self._cursor, batch)
         except SourceClaimed as error:

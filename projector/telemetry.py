@@ -13,10 +13,6 @@ from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from projector import __version__
@@ -47,6 +43,12 @@ def exported() -> Iterator[None]:
     if not is_asked_for(os.environ):
         yield
         return
+    # Only now: they take a while, and most commands export nothing.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     name = os.environ.get("OTEL_SERVICE_NAME", "projector")
     provider = TracerProvider(
         resource=Resource.create({"service.name": name, "service.version": __version__})
@@ -137,7 +139,8 @@ def merge_span(aggregate: str) -> Iterator[WorkSpan]:
 
 def is_recorded() -> bool:
     """Whether spans go anywhere, so that work done only for them is worth it."""
-    return isinstance(trace.get_tracer_provider(), TracerProvider)
+    nowhere = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+    return not isinstance(trace.get_tracer_provider(), nowhere)
 
 
 def _tracer() -> trace.Tracer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 
 from projector.database import Database
 from projector.embedded_postgres import CONFIGURATION, EmbeddedPostgres
+from tests.support.harness import Stage
 from tests.support.postgres import DEBIAN_BINARIES, FAST
 
 _numbers = itertools.count(1)
@@ -54,6 +56,31 @@ async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 def database(database_url: str) -> Database:
     """The same, as our own type."""
     return Database(database_url)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """The event loop of a module's examples."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def stage(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Stage]:
+    """All projectors in hand over one database, for a module of many small examples: it is
+    emptied for each, since making one each would cost more than all the rest."""
+
+    async def admin(statement: str) -> None:
+        connection = await asyncpg.connect(postgres.url())
+        await connection.execute(statement)
+        await connection.close()
+
+    name = f"stage_{os.getpid()}_{next(_numbers)}"
+    runner.run(admin(f"CREATE DATABASE {name}"))
+    stage = runner.run(Stage(Database(postgres.url(name))).open())
+    yield stage
+    runner.run(stage.close())
+    runner.run(admin(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

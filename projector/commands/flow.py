@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from events.errors import SourceError
 from events.sources.generate import GenerateSource
 from projector import ingest as flow
 from projector import schema
@@ -52,9 +53,9 @@ async def ingest(
         filled beyond --stream-entries-max: then reading upstream waits.
     """
     chosen = settings()
+    reading = source_of(source, chosen)
     with exported(), stop_on_signals(chosen.stop_seconds) as stop:
         if to is not None:
-            reading = source_of(source, chosen)
             with _bar(f"{source} → {to}") as show:
                 done = await flow.ingest(reading, StreamTarget(to, reading, chosen), stop, show)
         else:
@@ -151,7 +152,10 @@ async def generate(
     to
         A file, compressed where it ends in .gz or .zst; none: standard output.
     """
-    source = GenerateSource.parse(spec.removeprefix("generate:"))
+    try:
+        source = GenerateSource.parse(spec.removeprefix("generate:"))
+    except SourceError as error:
+        raise UsageError(str(error)) from error
     if not source.settings.events and to is not None:
         raise UsageError("an endless firehose needs no file; give events=N")
     with stop_on_signals(settings().stop_seconds) as stop, _bar(f"generate:{spec}") as show:

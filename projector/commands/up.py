@@ -20,7 +20,6 @@ from projector.commands.flow import into_log
 from projector.daemon import Daemon, first_failure, stop_on_signals
 from projector.database import Database, masked
 from projector.declare import Declaration
-from projector.embedded_redis import EmbeddedRedis
 from projector.environment import COMMON, Common, held_alone, opened, settings
 from projector.ingest import ingest
 from projector.live import Picture
@@ -128,6 +127,8 @@ async def entrance(run: Run, stop: asyncio.Event) -> AsyncIterator[list[asyncio.
         if not run.redis_buffer:
             work = [_task(into_log(database, run.source, chosen, stop), "ingest")]
         else:
+            from projector.embedded_redis import EmbeddedRedis
+
             redis = await stack.enter_async_context(EmbeddedRedis(run.folder / "redis"))
             stream = f"{redis.url}&stream={STREAM}"
             source = source_of(run.source, chosen)

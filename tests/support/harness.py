@@ -14,9 +14,9 @@ from projector.aggregate import Merger, audit
 from projector.apply import Step, TableWriter
 from projector.database import APPLY_SETTINGS, Database
 from projector.declare import Aggregate, Projection
+from projector.errors import CheckpointMoved
 from projector.fold import Folder, Window
-from projector.projectors import read_checkpoint
-from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create
+from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, rows_of
 
 PROJECTIONS = [d for d in DECLARATIONS if isinstance(d, Projection)]
 CLAIMING = [p for p in PROJECTIONS if p.table.unique]
@@ -47,6 +47,7 @@ RESET = ";".join(
     ]
 )
 LETTERS = "SELECT projection, log_offset FROM projector.dead_letter WHERE projection IS NOT NULL"
+CHECKPOINT = "SELECT log_offset FROM projector.checkpoint WHERE projection = $1"
 BROKEN = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
           asyncpg.InternalClientError, OSError)  # fmt: skip
 """What a statement raises whose connection was cut."""
@@ -145,12 +146,20 @@ class Hand:
         """Does the next step; False when there was nothing to do."""
         raise NotImplementedError
 
+    async def attempt(self, events: int) -> bool:
+        """Does the next step, unless a rival was there first; whether it did."""
+        try:
+            return await self.step(events)
+        except CheckpointMoved:
+            self.checkpoint = None
+            return False
+
     async def crash(self, events: int, statements: int, *, survive: bool) -> bool:
         """The same, but the connection breaks at a statement; whether it got that far."""
         connection = await self.connected()
         connection.statements_left, connection.survive = statements, survive
         try:
-            await self.step(events)
+            await self.attempt(events)
         except BROKEN:
             connection.terminate()
             self.connection = None
@@ -171,7 +180,7 @@ class TableHand(Hand):
     async def step(self, events: int) -> bool:
         connection = await self.connected()
         if self.checkpoint is None:
-            self.checkpoint = await read_checkpoint(connection, self.name)
+            self.checkpoint = await connection.fetchval(CHECKPOINT, self.name)
         window = self.stage.window(self.checkpoint, events, self.projection)
         if window is None:
             return False
@@ -205,14 +214,19 @@ class Stage:
         await create(self.database)
         self.admin = await self.database.connect("test admin")
         self.auditor = await self.database.connect("test auditor")
-        self.tables = [TableHand(self, p) for p in PROJECTIONS]
-        self.aggregates = [AggregateHand(self, a) for a in AGGREGATES]
-        self.hands: list[TableHand | AggregateHand] = [*self.tables, *self.aggregates]
+        self.hands = self.new_hands()
+        self.rivals = self.new_hands()
         return self
+
+    def new_hands(self) -> list[Hand]:
+        """A projector each for all projections and aggregates."""
+        return [*(TableHand(self, p) for p in PROJECTIONS),
+                *(AggregateHand(self, a) for a in AGGREGATES)]  # fmt: skip
 
     async def close(self) -> None:
         """Lets go of all connections."""
-        for connection in (self.admin, self.auditor, *(hand.connection for hand in self.hands)):
+        hands = (*self.hands, *self.rivals)
+        for connection in (self.admin, self.auditor, *(hand.connection for hand in hands)):
             if connection is not None:
                 connection.terminate()
 
@@ -224,7 +238,7 @@ class Stage:
         """Empties the database and puts the events into the log."""
         await reset(self.admin)
         self.log = []
-        for hand in self.hands:
+        for hand in (*self.hands, *self.rivals):
             hand.checkpoint = None
         await self.append(events)
 
@@ -249,12 +263,22 @@ class Stage:
         """Lets every projector catch up, with windows of these sizes, then of all there is."""
         sizes = iter(windows)
         for hand in self.hands:
+            hand.checkpoint = None
             while await hand.step(next(sizes, len(self.log) + 1)):
                 pass
 
     async def assert_counts_are_exact(self) -> None:
         """Invariant 7, in a snapshot of another connection."""
         assert await audit(self.auditor, AGGREGATES, "bsky") == []
+
+    async def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """The tables of projections, as `tests.support.engine.tables_of` has them."""
+        names = [*(p.table.name for p in PROJECTIONS), *KEYS, "duplicate_record"]
+        found = {name: await rows_of(self.auditor, name) for name in names}
+        return {
+            name: sorted(rows, key=lambda row: str(row.get("uri") or row.get("did")))
+            for name, rows in found.items()
+        }
 
     async def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """All columns of all rows of all tables, and of the shelves of duplicates."""

@@ -13,12 +13,14 @@ It eats events one at a time, in the order of the log:
 - Of live records with the same claim (follow: creator and subjectDid; like, repost: creator and
   subject) the one with the smallest (indexedAt, uri) has the row. The others are in
   `duplicate_record`, with the winner's uri as `duplicateOf` and their own cid and indexedAt.
+- U+0000 in text and tags, and surrogates that have no partner, become U+FFFD.
 - Aggregates count rows. A key of which all counts are zero has no row.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -55,6 +57,7 @@ COUNTS = {
         },
     ),
 }
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 FLAGS = ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules", "hasThreadGate",
          "hasPostGate")  # fmt: skip
 
@@ -157,9 +160,10 @@ def row_of(event: Event, uri: str) -> Row | None:
         return row | {"subject": subject["uri"], "subjectCid": subject["cid"],
                       "via": via.get("uri"), "viaCid": via.get("cid")}  # fmt: skip
     reply = record.get("reply", {"root": {}, "parent": {}})
-    lists = {c: json.dumps(record[c]) if record.get(c) else None for c in ("langs", "tags")}
+    lists = {c: json.dumps(record[c]).replace(r"\u0000", r"\ufffd") if record.get(c) else None
+             for c in ("langs", "tags")}  # fmt: skip
     return row | lists | dict.fromkeys(FLAGS) | {
-        "text": record["text"],
+        "text": UNSTORABLE.sub("\ufffd", record["text"]),
         "replyRoot": reply["root"].get("uri"),
         "replyRootCid": reply["root"].get("cid"),
         "replyParent": reply["parent"].get("uri"),
