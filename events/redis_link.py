@@ -110,7 +110,7 @@ class RedisLink:
     """
 
     def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self._client = Redis.from_url(
+        self._client: Any = Redis.from_url(
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
@@ -193,7 +193,7 @@ class Patience:
             return await call()  # tenacity awaits only what is declared to be a coroutine.
 
         try:
-            result = await retrying(attempt)
+            result: T = await retrying(attempt)
         except RedisError as error:
             raise SourceError(f"{self._name}: Redis answers: {one_line(error)}") from error
         if self._since is not None:

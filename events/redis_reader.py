@@ -32,7 +32,7 @@ class StreamReader:
         self._reader = Reader()
         self._settled = False
         self._in_doubt = self._is_lost = False
-        self._moved_to: EntryId | None = None
+        self._found_at: EntryId | None = None
         self._shared_until = self._unmirrored_until = 0.0
 
     @property
@@ -81,50 +81,54 @@ class StreamReader:
 
     async def _judge(self, look: Look) -> list[Entry] | None:
         reader, stream, group = self._reader, look.stream, look.group
-        if stream is None or reader.is_ahead_of(stream):
-            self._settled = False
+        behind = self._group.mirrored and (group is None or group.last < reader.position)
+        if stream is None or behind or reader.is_ahead_of(stream):
+            self._settled, self._found_at = False, group and group.last
             return None
-        if self._group.mirrored:
-            if group is None or group.last < reader.position:
-                self._settled, self._moved_to = False, group and group.last
-                return None
+        if self._group.mirrored and group:
             if group.last != reader.position:
                 self._note_other(group.last)
                 await self._move()
                 return None
             self._find_group_again()
         self._in_doubt = False
-        before, gap = reader.position, reader.find_gap(stream)
+        gap = reader.find_gap(stream)
+        if gap:
+            self._say_gap(gap)
+        counts = group.entries_read if group else None
+        is_lag_true = None in (counts, reader.total) or counts == reader.total
         if look.entries:
             reader.advance(entry_id(look.entries[-1][0]), len(look.entries))
-        if gap:
-            self._say_gap(before, gap)
+        if not is_lag_true:
             await self._move()
         return look.entries
 
     async def _settle(self) -> None:
         """Decides where to read from, given what is there, and puts the group there."""
         survey = await self._group.survey(self.position)
-        self._reader.total = None
+        self._reader.total, self._reader.is_certain = None, False
         if self.position != START:
             self._compare(survey)
         elif survey.stream:
             self._reader.find_gap(survey.stream)
         await self._attach(survey)
-        self._settled, self._moved_to = True, None
+        self._settled, self._found_at = True, None
 
     def _compare(self, survey: Survey) -> None:
         saved, stream, group = self.position, survey.stream, survey.group
+        # The look that found the group elsewhere has moved it on.
+        group_at = self._found_at or (group.last if group else START)
         if stream is None:
             self._restart("there is no such stream")
         elif stream.last < saved:
             self._restart(f"the stream ends at {stream.last}")
-        elif not survey.has_position and (group is None or group.last < saved):
+        elif not survey.has_position and group_at < saved:
             self._restart(f"of that the stream ({_extent(stream)}) and its group know nothing")
         else:
-            if self._moved_to is not None:
-                self._note_other(self._moved_to)
-            self._reader.total = _total(survey)
+            if self._found_at is not None:
+                self._note_other(self._found_at)
+            else:
+                self._reader.total = _total(survey)
             self._find_loss(survey, stream)
 
     def _restart(self, what: str) -> None:
@@ -135,20 +139,22 @@ class StreamReader:
         self._reader = Reader(START)
 
     def _find_loss(self, survey: Survey, stream: StreamState) -> None:
-        gap = self._reader.find_gap(stream)
-        if gap:
-            self._say_gap(self.position, gap)
-        if stream.added is not None or survey.has_position:
+        remembered = self._reader.total
+        self._reader.find_gap(stream)
+        if survey.has_position:
             return
-        lost = [name for name in survey.unacked if stream.first is None or name < stream.first]
-        if lost:
-            self._say_gap(self.position, Gap(len(lost), lost[-1]))
+        # Somebody else trims the stream, or the entry of the position would be there.
+        certain = sum(stream.first is None or name < stream.first for name in survey.unacked)
+        text = f"after {self.position} were trimmed or deleted by others while we were away"
+        if certain:
+            text = f"LOST {certain} or more entries: they {text}"
+        elif remembered is None or self._reader.total is None:
+            text = f"perhaps LOST entries: how many {text} cannot be known"
+        elif remembered < self._reader.total:
+            text = f"perhaps LOST {self._reader.total - remembered} entries: so many {text}"
         else:
-            self._report(
-                f"{self._name}: somebody else trims the stream: the entry of the saved position"
-                f" {self.position} is gone; this version of Redis cannot tell whether unread"
-                f" entries went too; going on with {_extent(stream)}"
-            )
+            return
+        self._report(f"{self._name}: {text}; going on with {_extent(stream)}")
 
     async def _attach(self, survey: Survey) -> None:
         refusal = await self._group.attach(self.position, self._reader.total, survey)
@@ -189,11 +195,11 @@ class StreamReader:
                 raise
             self._lose_group(one_line(error))
 
-    def _say_gap(self, position: EntryId, gap: Gap) -> None:
+    def _say_gap(self, gap: Gap) -> None:
         count = "an unknown number of" if gap.count is None else gap.count
         self._report(
-            f"{self._name}: LOST {count} entries after {position}: trimmed or deleted by others"
-            f" before they were read; the stream is now at {gap.through}; going on after them"
+            f"{self._name}: LOST {count} entries after {self.position}: trimmed or deleted by"
+            f" others before they were read; going on at {gap.through}"
         )
 
 

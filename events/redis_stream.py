@@ -97,19 +97,23 @@ class Reader:
     """Where we are in a stream.
 
     `total` counts the entries ever added through the position (Redis 7; None where unknown): the
-    server trims and deletes without a trace, but its own count of additions betrays it.
+    server trims and deletes without a trace, but its own count of additions betrays it. It
+    `is_certain` if it is ours; what a group remembers is lost when Redis 7.0 reads its file again.
     `seen` is the last id the stream was known to have.
     """
 
     position: EntryId = START
     total: int | None = None
+    is_certain: bool = False
     seen: EntryId = START
 
     def is_ahead_of(self, stream: StreamState) -> bool:
         """Whether the stream has fewer entries than we have read: it is not what it was."""
         if stream.last < self.position:
             return True
-        return stream.added is not None and self.total is not None and stream.added < self.total
+        if stream.added is None or self.total is None:
+            return False
+        return self.is_certain and stream.added < self.total
 
     def find_gap(self, stream: StreamState) -> Gap | None:
         """Compares the stream as it was just before a read with what we know, and learns from it.
@@ -124,7 +128,8 @@ class Reader:
         if ahead is None:
             return None
         known, self.total = self.total, stream.added - ahead
-        if known is None or known >= self.total:
+        certain, self.is_certain = self.is_certain, True
+        if known is None or not certain or known >= self.total:
             return None
         return Gap(self.total - known, stream.first if ahead and stream.first else stream.last)
 

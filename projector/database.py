@@ -142,7 +142,8 @@ def is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error, asyncpg.PostgresError):
         return sqlstate(error)[:2] in _TRANSIENT_CLASSES
-    return isinstance(error, (OSError, asyncpg.InterfaceError, TimeoutError, ConnectionError))
+    # asyncpg says InternalClientError where the server died while it was sending.
+    return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
 def retrying(
@@ -179,5 +180,5 @@ async def close_quietly(connection: asyncpg.Connection | None) -> None:
         return
     try:
         await connection.close(timeout=1)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         connection.terminate()

@@ -40,8 +40,11 @@ class Window:
         offsets = sorted(e.log_offset for part in (self.commits, self.removals) for e in part)
         if len(offsets) < 2:
             return None
-        cut = offsets[len(offsets) // 2 - 1]
-        return self._part(self.after, cut), self._part(cut, self.through)
+        return self.cut(offsets[len(offsets) // 2 - 1])
+
+    def cut(self, through: int) -> tuple[Window, Window]:
+        """The window up to an offset, and the rest of it."""
+        return self._part(self.after, through), self._part(through, self.through)
 
     def _part(self, after: int, through: int) -> Window:
         return Window(
@@ -70,6 +73,9 @@ class Folded:
     rows of records of which the window has one create and nothing else; most are in no table yet.
     `changed`: rows of all other records; most are in a table. No uri is in two of them. `revs`
     has the revision that each of these keys is at after the window, where it has a usable one.
+
+    `undecided` is the offset of an event whose effect hangs on what the tables make of events
+    before it: the window cannot be applied as one, and must end before it.
     """
 
     removed_accounts: list[str] = field(default_factory=list)
@@ -78,6 +84,7 @@ class Folded:
     changed: list[Row] = field(default_factory=list)
     revs: dict[str, str] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
+    undecided: int | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -105,6 +112,17 @@ class Folder:
         self._decode = projection.decoder()
         self._indexed_at = projection.table.columns.index("indexedAt")
 
+    def fold_beginning(self, window: Window) -> tuple[Window, Folded]:
+        """The longest beginning of the window that can be applied as one, and its net effect.
+
+        It is nearly always all of the window, and never less than one event.
+        """
+        folded = self.fold(window)
+        while folded.undecided is not None:
+            window, _ = window.cut(folded.undecided - 1)
+            folded = self.fold(window)
+        return window, folded
+
     def fold(self, window: Window) -> Folded:
         """Reduces a window to its net effect; the first column of every row is the at-uri.
 
@@ -130,17 +148,32 @@ class Folder:
             rev = usable_rev(event.rev)
             if known is None:
                 nets[uri] = _Net(row, rev, event.action == "create")
+            elif _is_undecided(known, event, rev):
+                return Folded(undecided=event.log_offset)
             elif not self._is_repeat(known, event, row, rev):
-                nets[uri] = _Net(row, rev or known.rev, lone_create=False)
+                nets[uri] = _Net(row, rev, lone_create=False)
         return _folded(nets, sorted(removed_at), letters)
 
     def _is_repeat(self, known: _Net, event: Event, row: Row | None, rev: str | None) -> bool:
-        if rev is not None and known.rev is not None and rev <= known.rev:
-            return True
+        if rev is not None and known.rev is not None:
+            return rev <= known.rev
         if event.action != "create" or row is None or known.row is None:
             return False
         at = self._indexed_at
         return row[:at] == known.row[:at] and row[at + 1 :] == known.row[at + 1 :]
+
+
+def _is_undecided(known: _Net, event: Event, rev: str | None) -> bool:
+    """Whether the tables must have what came before, to know what the event does.
+
+    What came before may be a repeat of what they had long ago, and then it does nothing. That
+    makes no difference to an update or a delete of a higher revision: it decides in any case.
+    """
+    if rev is None or known.rev is None:
+        return rev is not known.rev
+    if rev > known.rev:
+        return event.action == "create" and known.row is not None
+    return rev < known.rev and known.lone_create
 
 
 def _folded(nets: dict[str, _Net], removed: list[str], letters: list[Letter]) -> Folded:

@@ -113,7 +113,7 @@ class TableProjector:
 
     async def _prepare(self, after: int) -> Prepared:
         window = await self.reader.window(after, self.projection.collection, self.pace.events)
-        return Prepared(window, self._folder.fold(window))
+        return Prepared(*self._folder.fold_beginning(window))
 
     async def _apply(self, connection: asyncpg.Connection, prepared: Prepared) -> None:
         begun = time.monotonic()
@@ -134,7 +134,11 @@ class TableProjector:
                 return
             log.info("%s: %s; halving the window", self.name, one_line(error))
             for half in halves:
-                await self._apply_or_halve(connection, half, self._folder.fold(half))
+                rest = half
+                while rest.after < rest.through:
+                    part, folded = self._folder.fold_beginning(rest)
+                    await self._apply_or_halve(connection, part, folded)
+                    _, rest = rest.cut(part.through)
 
     async def _isolate(
         self, connection: asyncpg.Connection, window: Window, error: Exception

@@ -84,7 +84,7 @@ def from_environment(environment: Mapping[str, str], others: frozenset[str]) -> 
         if not name.startswith(PREFIX) or name in others:
             continue
         if name not in known:
-            near = get_close_matches(name, [*known, *others], 1)
+            near = get_close_matches(name, [*known, *others], 1, 0.85)
             hint = (
                 f"did you mean {near[0]}?" if near else "projector settings lists those there are"
             )

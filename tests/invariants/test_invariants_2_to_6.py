@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -13,25 +13,17 @@ import pytest
 
 import projections
 from events.event import Event
-from projector.apply import Step
+from projector.apply import Step, TableWriter
 from projector.daemon import Daemon
 from projector.database import Database
-from projector.declare import Projection
 from projector.errors import CheckpointMoved
 from projector.settings import Settings
 from projector.statements import statements_of
 from tests.golden.test_golden import golden_events
 from tests.support import engine
-from tests.support.harness import PROJECTIONS, Hand, Stage, TableHand, everything_of
-from tests.support.histories import BEGIN, FOLLOW, LIKE, POST, Happening, event_of
+from tests.support.harness import EMPTIED, PROJECTIONS, Hand, Stage, TableHand, everything_of
+from tests.support.histories import FOLLOW, POST, made
 from tests.support.model import Model
-
-
-def made(number: int, what: str, collection: str = LIKE, **more: int) -> Event:
-    """The `number`-th event: its rev and time are of that number."""
-    fields = {"account": 0, "rkey": 0, "subject": 0, "content": 0} | more
-    happening = Happening(what=what, collection=collection, milliseconds=0, **fields)
-    return event_of(happening, number, BEGIN + timedelta(seconds=number))
 
 
 CROWDED = [
@@ -118,31 +110,19 @@ def test_invariant_2_a_checkpoint_of_another_version_does_not_move(
     async def run() -> None:
         await stage.begin(CROWDED)
         hand = hand_of(stage, "like")
-        hand.writer.projection = msgspec.structs.replace(hand.projection, version=2) if isinstance(
-            hand.projection, msgspec.Struct
-        ) else _of_version_2(hand.projection)
-        try:
-            with pytest.raises(CheckpointMoved):
-                await hand.writer.apply(
-                    await hand.connected(),
-                    Step(0, 9, 9),
-                    hand.folder.fold(stage.window(0, 9, hand.projection)),  # type: ignore[arg-type]
-                )
-        finally:
-            hand.writer.projection = hand.projection
+        window = stage.window(0, 9, hand.projection)
+        assert window is not None
+        newer = replace(hand.projection, version=hand.projection.version + 1)
+        writer = TableWriter(newer, engine.DECLARATIONS, "bsky")
+        with pytest.raises(CheckpointMoved):
+            await writer.apply(await hand.connected(), Step(0, 9, 9), hand.folder.fold(window))
         assert (await stage.tables())["like"] == []
 
     runner.run(run())
 
 
-def _of_version_2(projection: Projection) -> Projection:
-    import dataclasses
-
-    return dataclasses.replace(projection, version=2)
-
-
 async def test_invariant_2_two_daemons_that_both_believe_they_own_everything(
-    database: Database, caplog: pytest.LogCaptureFixture
+    database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await engine.create(database)
     await engine.append(database, golden_events("redelivered")[:600])
@@ -153,7 +133,7 @@ async def test_invariant_2_two_daemons_that_both_believe_they_own_everything(
         return True
 
     for daemon in daemons:
-        daemon.keeper.take = mine  # type: ignore[method-assign]
+        monkeypatch.setattr(daemon.keeper, "take", mine)
     caplog.set_level("WARNING", "projector.daemon")
     async with asyncio.timeout(60):
         await asyncio.gather(*(d.run(asyncio.Event(), until_caught_up=True) for d in daemons))
@@ -169,8 +149,6 @@ async def _again(database: Database) -> None:
     """Empties the tables and puts the checkpoints to the log's beginning."""
     connection = await database.connect("test reset")
     kept = ("projector.event_log", "projector.source_cursor")
-    from tests.support.harness import EMPTIED
-
     for table in EMPTIED:
         if table not in kept:
             await connection.execute(f"DELETE FROM {table}")

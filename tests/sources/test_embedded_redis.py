@@ -113,6 +113,6 @@ async def test_data_of_a_newer_redis_is_not_passed_over(tmp_path: Path, binary: 
 
 def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(embedded_redis.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EmbeddedUnavailable, match="install Redis"):
         embedded_redis.find_redis_servers()

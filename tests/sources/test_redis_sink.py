@@ -142,7 +142,7 @@ async def test_a_full_stream_stops_the_writer_and_drops_nothing(
         await said.wait_for("the stream is full: 50 entries, 50 at most; waiting")
         assert len(await ids(server)) == 50
         assert await sink.cursor("up") == "c5"
-        got = []
+        got: list[Batch] = []
         async with aclosing(source.batches(None)) as stream:
             while len(got) < 20:
                 got += await take(stream, 10)
@@ -161,7 +161,7 @@ async def test_a_batch_beyond_the_bound_goes_in_steps(server: RedisServer, said:
         writing = asyncio.create_task(sink.append("up", None, large))
         await said.wait_for("full")
         assert await sink.cursor("up") is None
-        got = []
+        got: list[Batch] = []
         async with aclosing(source.batches(None)) as stream:
             while sum(len(each.events) + len(each.dead) for each in got) < 100:
                 got += await take(stream, 1)
@@ -196,7 +196,7 @@ async def test_out_of_memory_stops_the_writer_and_drops_nothing(
         writing = asyncio.create_task(append_all(sink, batches))
         await said.wait_for("waiting")
         assert said.has("OOM") or said.has("OutOfMemory")
-        got = []
+        got: list[Batch] = []
         async with aclosing(source.batches(None)) as stream:
             while len(events_of(got)) < 400:
                 got += await take(stream, 1)

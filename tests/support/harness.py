@@ -184,8 +184,9 @@ class TableHand(Hand):
         window = self.stage.window(self.checkpoint, events, self.projection)
         if window is None:
             return False
+        window, folded = self.folder.fold_beginning(window)
         step = Step(window.after, window.through, window.events)
-        await self.writer.apply(connection, step, self.folder.fold(window))
+        await self.writer.apply(connection, step, folded)
         self.checkpoint = window.through
         return True
 

@@ -91,18 +91,14 @@ happenings = st.builds(
 )
 
 
-def histories(
-    size_max: int = 60, *, strict: bool = False, odd_revs: bool = False
-) -> st.SearchStrategy[list[Event]]:
+def histories(size_max: int = 60, *, odd_revs: bool = False) -> st.SearchStrategy[list[Event]]:
     """Facts of a few accounts, in order.
 
-    `strict`: as a repo allows it, that is, no create of a key that lives. `odd_revs`: some events
-    have no usable rev; without them every commit has one.
+    More than a repo allows: keys that live are created again, and such that do not are updated
+    and deleted. `odd_revs`: some events have no usable rev; else every commit has one.
     """
     rev = st.sampled_from((True, True, False)) if odd_revs else st.just(True)
-    return long_lists(st.tuples(happenings, rev), size_max).map(
-        lambda draws: facts_of(draws, strict=strict)
-    )
+    return long_lists(st.tuples(happenings, rev), size_max).map(facts_of)
 
 
 def long_lists(elements: st.SearchStrategy[T], size_max: int) -> st.SearchStrategy[list[T]]:
@@ -112,23 +108,15 @@ def long_lists(elements: st.SearchStrategy[T], size_max: int) -> st.SearchStrate
     return st.one_of(short, *(st.lists(elements, min_size=size_max // 2, max_size=size_max),) * 3)
 
 
-def facts_of(draws: Sequence[tuple[Happening, bool]], *, strict: bool) -> list[Event]:
-    """The events that the draws stand for; with `strict`, creates of live keys are left out."""
+def facts_of(draws: Sequence[tuple[Happening, bool]]) -> list[Event]:
+    """The events that the draws stand for."""
     facts: list[Event] = []
-    alive: set[tuple[str, str | None, str | None]] = set()
     moment = BEGIN
     for number, (happening, has_rev) in enumerate(draws, 1):
         moment += timedelta(milliseconds=happening.milliseconds)
         event = event_of(happening, number, moment)
         if not has_rev:
             event = msgspec.structs.replace(event, rev=(None, "odd", "")[number % 3])
-        key = (event.did, event.collection, event.rkey)
-        if strict and event.action == "create" and key in alive:
-            continue
-        if happening.what in ("deleted", "reset"):
-            alive = {k for k in alive if k[0] != event.did}
-        elif event.kind == "commit":
-            (alive.discard if event.action == "delete" else alive.add)(key)
         facts.append(event)
     return facts
 
@@ -147,6 +135,13 @@ def event_of(happening: Happening, number: int, moment: datetime) -> Event:
     rkey = f"r{happening.rkey}"
     return Event(0, did, kind, action, happening.collection, rkey, tid(number), cid, record,
                  moment, str(number))  # fmt: skip
+
+
+def made(number: int, what: str, collection: str = LIKE, **more: int) -> Event:
+    """The event by itself that is number so-and-so: its rev and its time are of that number."""
+    fields = {"account": 0, "rkey": 0, "subject": 0, "content": 0} | more
+    happening = Happening(what=what, collection=collection, milliseconds=0, **fields)
+    return event_of(happening, number, BEGIN + timedelta(seconds=number))
 
 
 def record_of(happening: Happening) -> bytes:
@@ -221,8 +216,6 @@ def repeated(facts: Sequence[Event], since: int, what: str) -> list[Event]:
     return [] if any(fact.removes_account for fact in repo) else repo[:1]
 
 
-def deliveries(
-    size_max: int = 60, *, strict: bool = False
-) -> st.SearchStrategy[list[Event]]:
+def deliveries(size_max: int = 60) -> st.SearchStrategy[list[Event]]:
     """What a source that rewinds delivers of a random history."""
-    return st.builds(delivered, histories(size_max, strict=strict), repeats)
+    return st.builds(delivered, histories(size_max), repeats)

@@ -32,7 +32,7 @@ WHERE name LIKE 'projection %'
 COLUMNS = """
 SELECT string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
 FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2
-    AND column_name NOT IN ('appended_at', 'created_at', 'id', 'attempts')
+    AND column_name NOT IN ('appended_at', 'created_at', 'id', 'attempts', 'source_cursor')
 """
 TABLES = """
 SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'bsky'
@@ -130,7 +130,7 @@ class Watch:
     async def fingerprints(self) -> dict[str, tuple[int, str | None]]:
         """Of every table of projections, and of the log: rows, and a digest of all columns.
 
-        Left out is what the clock says, and the numbers of dead letters.
+        Left out is what the clock says, the numbers of dead letters, and the source's own places.
         """
         found = {}
         for schema, table in await self.rows(TABLES):
