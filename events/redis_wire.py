@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -33,6 +34,10 @@ _rfc3339 = re.compile(
     r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
 _quoted = msgspec.json.Encoder().encode
+
+
+BLANKS: Final = b" \t\r\n"
+"""What JSON allows around a value; it is no part of a record."""
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -87,13 +92,13 @@ class RedisDecoder:
             kind, action, rev = "sync", SYNC_ACTIONS[kind], message.rev
         elif kind != "identity":
             return self._read_unknown(message, time_us, raw, cursor)
-        record = message.record if is_object(message.record) else msgspec.Raw(raw)
+        record = message.record if is_object(message.record) else msgspec.Raw(raw.strip(BLANKS))
         return self._checks.other(
             raw, cursor, time_us, message.did, kind=kind, action=action, rev=rev, record=record
         )
 
     def _read_unknown(self, message: _Message, time_us: int, raw: bytes, cursor: str) -> Decoded:
-        action, record = message.type, msgspec.Raw(raw)
+        action, record = message.type, msgspec.Raw(raw.strip(BLANKS))
         stated = text_member({"kind": message.kind}, "kind")
         if action == "unknown" and is_object(message.record) and stated is not None:
             action, record = stated, message.record

@@ -78,12 +78,17 @@ class Reader:
         link = await self._open(host, requested_us)
         if isinstance(link, End):
             return link
-        async with link:
-            self._report(f"jetstream: connected to {host.label}, {_from(requested_us)}")
-            try:
-                return await self._receive(link, host, requested_us)
-            except ConnectionClosed as closed:
-                return self._closed(closed)
+        try:
+            async with link:
+                self._report(f"jetstream: connected to {host.label}, {_from(requested_us)}")
+                try:
+                    return await self._receive(link, host, requested_us)
+                except ConnectionClosed as closed:
+                    return self._closed(closed)
+        finally:
+            # Closing gives way to a cancellation (before Python 3.11.3 always, so that the socket
+            # would stay open); this does not.
+            link.transport.abort()
 
     async def _open(self, host: Host, requested_us: int | None) -> ClientConnection | End:
         try:

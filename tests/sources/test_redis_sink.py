@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -26,19 +24,7 @@ from tests.support.redis_case import (
     read,
     take,
 )
-from tests.support.redis_server import CuttingProxy, RedisServer, redis_binaries, require_redis
-
-
-@pytest.fixture(params=sorted(redis_binaries()) or ["none"])
-async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RedisServer]:
-    require_redis()
-    async with RedisServer(redis_binaries()[request.param], tmp_path / "redis") as running:
-        yield running
-
-
-@pytest.fixture
-def said() -> Said:
-    return Said()
+from tests.support.redis_server import CuttingProxy, RedisServer
 
 
 async def append_all(sink: RedisSink, batches: list[Batch]) -> None:

@@ -126,7 +126,9 @@ def event_of(happening: Happening, number: int, moment: datetime) -> Event:
     did = DIDS[happening.account]
     kind, action = "commit", happening.what.replace("invalid update", "update")
     if happening.what in OTHERS[2:]:
-        kind = {"reset": "sync", "identity": "identity", "unknown": "unknown"}.get(action, "account")
+        kind = {"reset": "sync", "identity": "identity", "unknown": "unknown"}.get(
+            action, "account"
+        )
         record = b'{"did":"%s","n":%d}' % (did.encode(), number)
         return Event(0, did, kind, action, None, None, None, None, record, moment, str(number))
     action = action.replace("invalid", "create")

@@ -129,3 +129,12 @@ async def group_facts(server: RedisServer, group: str = GROUP) -> dict[str, Any]
 
 async def ids(server: RedisServer) -> list[str]:
     return [row[0].decode() for row in await server.run("XRANGE", STREAM, "-", "+")]
+
+
+async def has_lag(server: RedisServer) -> bool:
+    return "lag" in await group_facts(server)
+
+
+async def commit_all(source: RedisSource, batches: list[Batch]) -> None:
+    for each in batches:
+        await source.committed(each.cursor)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from events.event import Decoded, Event, Limits, Skipped, Undecodable, Wanted
 from events.jetstream_wire import JetstreamDecoder, decode, encode
@@ -393,29 +390,3 @@ def test_the_cursor_of_a_line_is_where_it_ends() -> None:
     assert [outcome(item) for item in decoded] == ["event", "dead:malformed", "event"]
     ends = [item.source_cursor for item in decoded if not isinstance(item, Skipped)]
     assert ends == [str(100 + n) for n in (len(line) + 2, len(line) + 5, len(chunk))]
-
-
-@functools.cache
-def samples() -> list[bytes]:
-    short = [raw for raw in hostile_inputs().values() if len(raw) < 1000]
-    return firehose_lines() + short
-
-
-@given(st.data())
-def test_no_mutation_makes_it_raise(data: st.DataObject) -> None:
-    raw = bytearray(data.draw(st.sampled_from(samples())))
-    for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(raw)))
-        end = data.draw(st.integers(start, min(len(raw), start + 3)))
-        raw[start:end] = data.draw(
-            st.binary(max_size=3) | st.sampled_from([b'"', b"{", b"\\ud800"])
-        )
-    event = decode(bytes(raw))
-    assert isinstance(event, Event | Undecodable)
-    if isinstance(event, Event) and event.record is not None:
-        assert event.record in bytes(raw)
-
-
-@given(st.binary(max_size=200))
-def test_no_bytes_make_it_raise(raw: bytes) -> None:
-    assert isinstance(decode(raw), Event | Undecodable)
