@@ -18,7 +18,7 @@ from typing import IO
 
 from redis.exceptions import BusyLoadingError, RedisError
 
-from events.redis_link import RedisLink
+from events.streams.link import RedisLink
 from projector.errors import CannotConnect
 
 MEMORY_BYTES_MAX = 1024 * 1024 * 1024

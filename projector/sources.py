@@ -122,8 +122,8 @@ class StreamTarget:
     """A Redis stream as the target of an ingest: the cursor of the source is kept beside it."""
 
     def __init__(self, text: str, source: Source, settings: Settings) -> None:
-        from events.redis_link import parse_place
-        from events.redis_sink import RedisSink
+        from events.streams.link import parse_place
+        from events.streams.sink import RedisSink
 
         try:
             place = parse_place(text)
@@ -142,7 +142,7 @@ class StreamTarget:
 
     async def put(self, batch: Batch) -> Appended:
         """Writes a batch and its cursor; waits while the stream is full."""
-        from events.redis_sink import SourceClaimed
+        from events.streams.sink import SourceClaimed
 
         try:
             await self._sink.append(self.source, self._cursor, batch)

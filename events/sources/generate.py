@@ -13,7 +13,7 @@ import msgspec
 from events.errors import SourceError
 from events.event import Batch, Event
 from events.generate import SPACING_US, Generator
-from events.generate_mix import MIX_KEYS, Mix
+from events.generate.mix import MIX_KEYS, Mix
 
 _PACED_SECONDS = 0.05  # a paced source hands over what falls into this time
 _EVENTS_MAX = 10**15

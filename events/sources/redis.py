@@ -10,8 +10,9 @@ from redis.exceptions import RedisError
 
 from events.errors import SourceError
 from events.event import Batch, Limits, Report, Wanted
-from events.redis_group import Group, Tidied, is_changing
-from events.redis_link import (
+from events.redis_wire import RedisDecoder
+from events.streams.group import Group, Tidied, is_changing
+from events.streams.link import (
     GROUP,
     TIMEOUT_SECONDS,
     Patience,
@@ -21,9 +22,8 @@ from events.redis_link import (
     parse_place,
     place_name,
 )
-from events.redis_reader import StreamReader
-from events.redis_stream import START, Entry, dead_letter, entry_id, field_of
-from events.redis_wire import RedisDecoder
+from events.streams.reader import StreamReader
+from events.streams.stream import START, Entry, dead_letter, entry_id, field_of
 
 __all__ = ["RedisSource", "parse_place"]
 

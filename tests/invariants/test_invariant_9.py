@@ -39,7 +39,7 @@ URI = f"'at://' || {DID} || '/app.bsky.feed.like/' || i"
 SUBJECT = "'at://did:plc:popular/app.bsky.feed.post/' || i / 5000"
 PLANT = [
     f"""INSERT INTO bsky."like" (uri, cid, creator, subject, "subjectCid", "createdAt", "indexedAt")
-    SELECT {URI}, 'c', {DID}, {SUBJECT}, 'c', '2024', '2024' FROM generate_series(1, {BIG}) i""",
+    SELECT {URI}, 'bafyrei' || i, {DID}, {SUBJECT}, 'c', '2024', '2024' FROM generate_series(1, {BIG}) i""",
     f"""INSERT INTO projector.duplicate_like (uri, cid, creator, subject, "subjectCid", "createdAt",
     "indexedAt") SELECT {URI} || 'dup', 'c', {DID}, {SUBJECT}, 'c', '2024', '2025'
     FROM generate_series(1, {BIG}) i""",
@@ -47,12 +47,12 @@ PLANT = [
     FROM generate_series(1, {BIG}) i""",
     f"INSERT INTO projector.version_like SELECT {URI}, '3l' FROM generate_series(1, {BIG}) i",
     f"""INSERT INTO bsky.post (uri, cid, creator, text, "replyParent", "createdAt", "indexedAt")
-    SELECT {URI}, 'c', {DID}, 'x', {SUBJECT}, '2024', '2024' FROM generate_series(1, {BIG}) i""",
+    SELECT {URI}, 'bafyrei' || i, {DID}, 'x', {SUBJECT}, '2024', '2024' FROM generate_series(1, {BIG}) i""",
     f"INSERT INTO projector.version_post SELECT {URI}, '3l' FROM generate_series(1, {BIG}) i",
     f"INSERT INTO bsky.profile_agg SELECT 'did:' || i, 1, 1, 1 FROM generate_series(1, {BIG}) i",
-    f"""INSERT INTO projector.outbox (aggregate, counter, keys, deltas, projection, through_offset)
-    SELECT a, 'postsCount', ARRAY['did:' || i], '{{1}}', 'post', i
-    FROM generate_series(1, 2000) i, unnest('{{profile_agg,post_agg}}'::text[]) a""",
+    """INSERT INTO projector.outbox (aggregate, counter, keys, deltas, projection, through_offset)
+    SELECT a, 'postsCount', ARRAY['did:' || i], '{1}', 'post', i
+    FROM generate_series(1, 2000) i, unnest('{profile_agg,post_agg}'::text[]) a""",
     f"""INSERT INTO projector.event_log SELECT i, {DID}, 'commit', 'delete', 'app.bsky.feed.like',
     i, '3l', NULL, '', NULL, now(), now() FROM generate_series(1, {BIG - 1}) i""",
     f"UPDATE projector.log_head SET head = {BIG - 1}",

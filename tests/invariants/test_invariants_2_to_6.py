@@ -25,7 +25,6 @@ from tests.support.harness import EMPTIED, PROJECTIONS, Hand, Stage, TableHand, 
 from tests.support.histories import FOLLOW, POST, made
 from tests.support.model import Model
 
-
 CROWDED = [
     made(1, "create"),
     made(2, "create", rkey=1),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from events.redis_link import RedisLink, place_name
+from events.streams.link import RedisLink, place_name
 from projector import embedded_redis
 from projector.embedded_redis import EmbeddedRedis, EmbeddedUnavailable
 from tests.support.redis_server import redis_binaries, require_redis

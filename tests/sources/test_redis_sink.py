@@ -10,7 +10,7 @@ import pytest
 
 from events.errors import SourceError
 from events.event import Batch, Event, Undecodable
-from events.redis_sink import RedisSink, SourceClaimed
+from events.streams.sink import RedisSink, SourceClaimed
 from tests.support.redis_case import (
     STREAM,
     Said,

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from events.event import EPOCH, Batch, Event, Limits, Wanted
-from events.redis_sink import RedisSink
 from events.sources.redis import RedisSource
+from events.streams.sink import RedisSink
 from tests.support.redis_server import RedisServer
 
 STREAM = "firehose_live"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from events.redis_link import RedisLink
+from events.streams.link import RedisLink
 
 
 def redis_binaries() -> dict[str, Path]:

@@ -16,7 +16,7 @@ from events import generate
 from events.errors import SourceError
 from events.event import Event, Source, to_time_us
 from events.generate import START_TIME_US, Generator, lines
-from events.generate_mix import Mix
+from events.generate.mix import Mix
 from events.jetstream_wire import decode
 from events.sources.generate import GenerateSource
 

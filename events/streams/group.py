@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
-from events.redis_link import RedisLink, Script, Word, is_forbidden, is_refused
-from events.redis_stream import (
+from events.streams.link import RedisLink, Script, Word, is_forbidden, is_refused
+from events.streams.stream import (
     Entry,
     EntryId,
     GroupState,

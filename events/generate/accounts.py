@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from events.event import Event
-from events.generate_ids import did_of
-from events.generate_stage import Stage
-from events.generate_text import usual_time
+from events.generate.ids import did_of
+from events.generate.stage import Stage
+from events.generate.text import usual_time
 
 _DOWN_MAX = 500
 _SEQ_FIRST = 31_527_000_000

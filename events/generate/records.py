@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import NamedTuple
 
-from events.generate_ids import blob_cid
-from events.generate_text import languages, unusual_time, usual_time
+from events.generate.ids import blob_cid
+from events.generate.text import languages, unusual_time, usual_time
 
 POST, LIKE, REPOST = "app.bsky.feed.post", "app.bsky.feed.like", "app.bsky.feed.repost"
 FOLLOW, BLOCK = "app.bsky.graph.follow", "app.bsky.graph.block"

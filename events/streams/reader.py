@@ -7,9 +7,9 @@ import time
 from redis.exceptions import RedisError
 
 from events.event import Report
-from events.redis_group import SURVEY_ENTRIES_MAX, Group, Look, Survey
-from events.redis_link import is_forbidden, is_refused, one_line
-from events.redis_stream import START, Entry, EntryId, Gap, Reader, StreamState, entry_id
+from events.streams.group import SURVEY_ENTRIES_MAX, Group, Look, Survey
+from events.streams.link import is_forbidden, is_refused, one_line
+from events.streams.stream import START, Entry, EntryId, Gap, Reader, StreamState, entry_id
 
 SHARED_SECONDS = 60.0
 """How long nothing is trimmed after another reader was seen in our group."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from random import Random
 
 from events.event import Event, from_time_us
-from events.generate_ids import record_cid, tid
+from events.generate.ids import record_cid, tid
 
 Make = Callable[[], Event]
 

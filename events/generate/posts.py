@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from events.event import Event
-from events.generate_accounts import Accounts
-from events.generate_edges import Live
-from events.generate_ids import record_cid, tid
-from events.generate_records import POST, POSTGATE, THREADGATE, Post, Records, strong_ref
-from events.generate_stage import Stage
+from events.generate.accounts import Accounts
+from events.generate.edges import Live
+from events.generate.ids import record_cid, tid
+from events.generate.records import POST, POSTGATE, THREADGATE, Post, Records, strong_ref
+from events.generate.stage import Stage
 
 _RECENT = 8192
 _HOT = 4096

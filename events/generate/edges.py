@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from events.event import Event
-from events.generate_accounts import Accounts
-from events.generate_records import Records
-from events.generate_stage import Stage
+from events.generate.accounts import Accounts
+from events.generate.records import Records
+from events.generate.stage import Stage
 
 Edge = tuple[str, str, int, str]
 """A record that exists: its account, its key, the stage index of its making, and the JSON of its

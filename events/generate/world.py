@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import accumulate
 
-from events import generate_records as lexicon
 from events.event import Event
-from events.generate_accounts import Accounts
-from events.generate_edges import Edges
-from events.generate_ids import tid
-from events.generate_mix import Mix
-from events.generate_posts import Posts
-from events.generate_records import Records, strong_ref
-from events.generate_stage import Make, Stage
+from events.generate import records as lexicon
+from events.generate.accounts import Accounts
+from events.generate.edges import Edges
+from events.generate.ids import tid
+from events.generate.mix import Mix
+from events.generate.posts import Posts
+from events.generate.records import Records, strong_ref
+from events.generate.stage import Make, Stage
 
 Happening = tuple[Make, float]
 """Something that may happen next, and its share of all events."""

@@ -9,10 +9,10 @@ from itertools import islice
 from random import Random
 
 from events.event import Event
-from events.generate_ids import dids
-from events.generate_mix import Mix
-from events.generate_stage import Stage
-from events.generate_world import World
+from events.generate.ids import dids
+from events.generate.mix import Mix
+from events.generate.stage import Stage
+from events.generate.world import World
 from events.jetstream_wire import encode
 
 START_TIME_US = 1_782_864_000_000_000

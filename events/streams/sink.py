@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from events.errors import SourceError
 from events.event import Batch, Report
-from events.redis_link import (
+from events.redis_wire import encode
+from events.streams.link import (
     TIMEOUT_SECONDS,
     Patience,
     RedisLink,
@@ -17,7 +18,6 @@ from events.redis_link import (
     is_refused,
     place_name,
 )
-from events.redis_wire import encode
 
 ENTRIES_MAX = 1_000_000
 CHUNK_BYTES_MAX = 64 * 1024 * 1024

@@ -1,0 +1,1 @@
+"""A Redis stream: its place, its group, reading it in order, and filling it."""
