@@ -16,8 +16,9 @@ Offset = NewType("Offset", int)
 Kind = Literal["commit", "account", "identity", "sync", "unknown"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TIME_US_MAX = 253_402_300_799_999_999
-"""The last microsecond of the year 9999: the largest event time, in microseconds since 1970."""
+TIME_US_MAX = 253_402_300_799_999_998
+"""The largest event time, in microseconds since 1970: the last but one of the year 9999, since
+asyncpg takes the last for infinity."""
 
 
 # Neighbouring events share their second: its text is kept, since making it costs more than all the

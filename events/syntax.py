@@ -182,6 +182,9 @@ def _normalised(text: str) -> str | None:
     if found is None:
         return None
     year, month, day, clock, fraction, sign, offset = found.groups()
+    millis = ((fraction or "") + "000")[:3]
+    if int(day) <= 28 and (not sign or offset == "00:00"):
+        return f"{text[:19]}.{millis}Z"
     # The calendar repeats every 400 years, and Python's begins only with the year 1.
     anchor = 2000 + int(year) % 400
     away = _minutes(offset) if sign else 0
@@ -192,7 +195,6 @@ def _normalised(text: str) -> str | None:
     utc_year = moment.year - anchor + int(year)
     if not 0 <= utc_year <= 9999:
         return None
-    millis = ((fraction or "") + "000")[:3]
     return f"{utc_year:04}-{moment:%m-%dT%H:%M}:{clock[6:]}.{millis}Z"
 
 

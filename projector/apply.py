@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Final
 
 import asyncpg
 
@@ -19,6 +21,9 @@ from projector.statements import (
     PUT_OUTBOX,
     statements_of,
 )
+
+SEPARATORS_END: Final = 0xD800
+"""Where the surrogates begin, which Postgres does not take."""
 
 Cells = asyncpg.Record | tuple[str | None, ...]
 """The counted columns of one row, from Postgres or from the row we sent."""
@@ -53,8 +58,9 @@ class TableWriter:
         self.table = projection.table
         self.sql = statements_of(projection, list(declarations), schema)
         columns = self.table.columns
-        self._counted_at = [columns.index(name) for name in self.sql.counted]
-        self._claim_at = [columns.index(name) for name in self.table.unique or ()]
+        self.schema = schema
+        self.by_at = [columns.index(counter.by) for counter in self.sql.counters]
+        self.claim_at = [columns.index(name) for name in self.table.unique or ()]
 
     async def apply(self, connection: asyncpg.Connection, step: Step, folded: Folded) -> Applied:
         """Applies a folded window; when it returns all of it is committed, else nothing is.
@@ -114,31 +120,31 @@ class TableWriter:
         self, connection: asyncpg.Connection, tally: Sequence[Tally[str]], through: int
     ) -> int:
         rows = []
+        done = 0
         for counter, counts in zip(self.sql.counters, tally, strict=True):
             keys = sorted(key for key, n in counts.items() if n)
             for i in range(0, len(keys), OUTBOX_KEYS_MAX):
                 part = keys[i : i + OUTBOX_KEYS_MAX]
+                deltas = ",".join([str(counts[key]) for key in part])
+                (joined,), separator = joined_columns([part])
                 rows.append(
                     (
-                        counter.aggregate, counter.name, part, [counts[k] for k in part],
-                        self.projection.name, through,
+                        counter.aggregate, counter.name, joined, deltas,
+                        self.projection.name, through, separator,
                     )
                 )  # fmt: skip
+            done += len(keys)
         for row in rows:
             await connection.execute(PUT_OUTBOX, *row)
-        return sum(len(row[2]) for row in rows)
+        return done
 
     def columns_of(self, rows: Sequence[Row]) -> list[Sequence[object]]:
         """The rows as one array per column, which is how they travel to Postgres."""
         return list(zip(*rows, strict=True))
 
-    def counted_of(self, rows: Sequence[Row]) -> list[tuple[str | None, ...]]:
-        """Of each row the columns that counters and claims need, as statements return them."""
-        return [tuple(row[i] for i in self._counted_at) for row in rows]
-
     def claim_of(self, row: Row) -> tuple[str, ...]:
         """The row's claim: the columns of which an account holds each combination once."""
-        return tuple(row[i] for i in self._claim_at)
+        return tuple([row[i] for i in self.claim_at])
 
 
 class _Work:
@@ -215,27 +221,59 @@ class _Work:
             await self.connection.execute(self.sql.delete_duplicates, uris)
 
     async def insert_new(self, rows: list[Row]) -> list[Row]:
-        """Inserts rows where uri and claim are free; returns the others."""
+        """Inserts rows where uri and claim are free; returns the others.
+
+        The others are looked for first, so that the rest can be loaded by COPY, which writes
+        whole pages and probes nothing. The checkpoint's row lock keeps every other writer out.
+        """
         if self.groups:
             # A claim just given up may have somebody waiting who was there before these rows.
             await self.settle()
-        done = await self.connection.fetchval(
-            self.sql.insert_new, *self.writer.columns_of(rows), len(rows)
-        )
-        others: list[Row] = []
-        if done is not None:
-            inserted = set(done)
-            others = [row for row in rows if row[0] not in inserted]
-            rows = [row for row in rows if row[0] in inserted]
-        self._count(self.writer.counted_of(rows), 1)
+        others = await self._taken(rows)
+        if others:
+            rows = [row for row in rows if row[0] not in others]
+        await self._copy(rows)
+        self._count_rows(rows)
+        return list(others.values())
+
+    async def _taken(self, rows: list[Row]) -> dict[str, Row]:
+        """Those rows, by uri, whose uri or claim is taken, by a table or by a row before."""
+        claim_at = self.writer.claim_at
+        others: dict[str, Row] = {}
+        if claim_at:
+            firsts: dict[tuple[str, ...], str] = {}
+            claims = map(itemgetter(*claim_at), rows)
+            others = {
+                row[0]: row
+                for row, claim in zip(rows, claims, strict=True)
+                if firsts.setdefault(claim, row[0]) != row[0]
+            }
+        columns = [list(map(itemgetter(at), rows)) for at in (0, *claim_at)]
+        texts, separator = joined_columns(columns)
+        found = await self.connection.fetch(self.sql.taken, separator, *texts)
+        if found:
+            taken = {record[0] for record in found}
+            others.update((row[0], row) for row in rows if row[0] in taken)
         return others
+
+    async def _copy(self, rows: list[Row]) -> None:
+        try:
+            await self.connection.copy_records_to_table(
+                self.writer.table.name,
+                schema_name=self.writer.schema,
+                columns=self.writer.table.columns,
+                records=rows,
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            # What asyncpg cannot encode it says in its own words only of a statement's values.
+            raise asyncpg.DataError(f"a value cannot be sent: {error}") from error
 
     async def replace(self, rows: list[Row]) -> None:
         """Puts rows in place of what has their uri; with claims, to compete for them."""
         await self.delete([row[0] for row in rows])
         await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows))
         if self.writer.table.unique is None:
-            self._count(self.writer.counted_of(rows), 1)
+            self._count_rows(rows)
             return
         self.groups.update(self.writer.claim_of(row) for row in rows)
         self.challengers += [row[0] for row in rows]
@@ -257,6 +295,12 @@ class _Work:
         self.groups.clear()
         self.challengers.clear()
 
+    def _count_rows(self, rows: Sequence[Row]) -> None:
+        """Counts rows that were really inserted, all of those we sent (invariant 6)."""
+        self.inserted += len(rows)
+        for tally, at in zip(self.tally, self.writer.by_at, strict=True):
+            tally.update([row[at] for row in rows if row[at] is not None])
+
     def _count(self, rows: Sequence[Cells], sign: int) -> None:
         """Counts rows that were really inserted (1) or deleted (-1) (invariant 6)."""
         if sign > 0:
@@ -271,6 +315,16 @@ class _Work:
 
     def _contest(self, rows: Iterable[Cells]) -> None:
         self.groups.update(tuple(str(row[i]) for i in self._claim) for row in rows)
+
+
+def joined_columns(columns: Sequence[Sequence[str]]) -> tuple[list[str], str]:
+    """The texts of each column as one text, each after the separator, which none contains.
+
+    To be split by `statements.split`. It takes a tenth of the time that an array takes to send.
+    """
+    glued = "".join(map("".join, columns))
+    separator = next(c for c in map(chr, range(1, SEPARATORS_END)) if c not in glued)
+    return [separator + separator.join(column) for column in columns], separator
 
 
 def _storable(text: str) -> str:

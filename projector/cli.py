@@ -20,6 +20,7 @@ from projector.commands import basic, demo, flow, letters, up
 from projector.database import is_transient, one_line
 from projector.environment import configure_logging, settings, take_settings
 from projector.errors import CannotConnect, Corruption, ProjectorError, SchemaMismatch, UsageError
+from projector.memory import collect_rarely
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
         result = command(*bound.args, **bound.kwargs)
         if asyncio.iscoroutine(result):
+            collect_rarely()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(result)
     except (KeyboardInterrupt, asyncio.CancelledError):

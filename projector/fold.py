@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,12 @@ BAD_RECORD: Final = (InvalidRecord, msgspec.MsgspecError, RecursionError, Unicod
 """What decoding a bad record may raise."""
 
 TID_CHARS: Final = 13
+STEP_EVENTS: Final = 100
+"""How many events are folded at once: under a millisecond."""
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work in small steps; what it returns is the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,16 @@ def usable_rev(rev: str | None) -> str | None:
     return rev if rev is not None and len(rev) == TID_CHARS else None
 
 
+def finished(steps: Steps[T]) -> T:
+    """Does all steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
 class Folder:
     """Folds windows of one projection."""
 
@@ -117,10 +133,14 @@ class Folder:
 
         It is nearly always all of the window, and never less than one event.
         """
-        folded = self.fold(window)
+        return finished(self.beginning_steps(window))
+
+    def beginning_steps(self, window: Window) -> Steps[tuple[Window, Folded]]:
+        """Does what `fold_beginning` does in small steps, between which others may run."""
+        folded = yield from self._steps(window)
         while folded.undecided is not None:
             window, _ = window.cut(folded.undecided - 1)
-            folded = self.fold(window)
+            folded = yield from self._steps(window)
         return window, folded
 
     def fold(self, window: Window) -> Folded:
@@ -130,10 +150,15 @@ class Folder:
         older event changes nothing (invariant 5). An invalid record becomes a letter and leaves
         what was there before. A removal undoes what the window had for the account before it.
         """
+        return finished(self._steps(window))
+
+    def _steps(self, window: Window) -> Steps[Folded]:
         removed_at = {event.did: event.log_offset for event in window.removals}
         nets: dict[str, _Net] = {}
         letters: list[Letter] = []
-        for event in window.commits:
+        for done, event in enumerate(window.commits, 1):
+            if not done % STEP_EVENTS:
+                yield
             row = None
             if event.action != "delete":
                 try:

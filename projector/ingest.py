@@ -117,8 +117,10 @@ class LogSink:
     async def _put(self, batch: Batch) -> Appended:
         expected = self._appender.appends if self._appender else None
         appender = await self._opened()
-        if expected is not None and appender.appends == expected + 1:
+        landed = (None if expected is None else expected + 1, batch.cursor)
+        if (appender.appends, appender.cursor) == landed:
             # The connection broke between our commit and its answer: the batch is in the log.
+            # By the counter alone it might be what another, who took over, has appended.
             appender.finished(batch, counted=True)
             return Appended(1, 0, 0, 0)
         if expected is not None and appender.appends != expected:

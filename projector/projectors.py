@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
 
@@ -29,6 +30,10 @@ from projector.statements import CHECKPOINT
 from projector.telemetry import apply_span, is_recorded, merge_span
 
 log = logging.getLogger(__name__)
+
+REST: Final = 4.0
+"""How long an aggregate rests after a merge, in times of what the merge took."""
+REST_SECONDS_MAX: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,14 @@ class TableProjector:
 
     async def _prepare(self, after: int) -> Prepared:
         window = await self.reader.window(after, self.projection.collection, self.pace.events)
-        return Prepared(*self._folder.fold_beginning(window))
+        # In steps: between them the loop goes on with what other connections have answered.
+        steps = self._folder.beginning_steps(window)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return Prepared(*end.value)
+            await asyncio.sleep(0)
 
     async def _apply(self, connection: asyncpg.Connection, prepared: Prepared) -> None:
         begun = time.monotonic()
@@ -198,7 +210,10 @@ class AggregateProjector:
             while not stop.is_set():
                 last = settled is not None and settled()
                 self._woken.clear()
+                begun = time.monotonic()
                 if await self._merge(connection):
+                    if not last:
+                        await self._rest(time.monotonic() - begun)
                     continue
                 if last:
                     return
@@ -212,6 +227,11 @@ class AggregateProjector:
             span.did(outbox_rows=merged.rows, deltas=merged.deltas)
         self.rate.add(merged.deltas)
         return merged.rows > 0
+
+    async def _rest(self, seconds: float) -> None:
+        # Deltas of many windows cost little more to merge than those of one, so they are left
+        # time to gather. At the tail a merge takes a few milliseconds, and so does this.
+        await asyncio.sleep(min(REST * seconds, REST_SECONDS_MAX))
 
     async def _wait(self, stop: asyncio.Event) -> None:
         woken = asyncio.create_task(self._woken.wait())

@@ -22,7 +22,7 @@ WHERE projection = $1 AND version = $2 AND log_offset = $3
 CHECKPOINT: Final = "SELECT log_offset, version FROM projector.checkpoint WHERE projection = $1"
 PUT_OUTBOX: Final = """
 INSERT INTO projector.outbox (aggregate, counter, keys, deltas, projection, through_offset)
-VALUES ($1, $2, $3, $4, $5, $6)
+VALUES ($1, $2, (string_to_array($3, $7))[2:], string_to_array($4, ',')::integer[], $5, $6)
 """
 PUT_LETTER: Final = """
 INSERT INTO projector.dead_letter (projection, log_offset, stage, reason, error)
@@ -56,7 +56,7 @@ class Statements:
     put_versions: str
     delete: str
     delete_duplicates: str | None
-    insert_new: str
+    taken: str
     held: str
     shelve: str
     demote: str | None
@@ -73,6 +73,13 @@ def quoted(name: str) -> str:
 def listed(names: tuple[str, ...], prefix: str = "") -> str:
     """The identifiers, quoted, each after `prefix`, with commas between."""
     return ", ".join(prefix + quoted(name) for name in names)
+
+
+def split(value: int, separator: int) -> str:
+    """The array of texts that came as one text, each after the separator; both by parameter."""
+    # The first part is the nothing before the first separator: without it, an empty text that
+    # comes alone would be no text at all.
+    return f"(string_to_array(${value}, ${separator}))[2:]"
 
 
 def counters_of(projection: Projection, declarations: list[Declaration]) -> tuple[Counter, ...]:
@@ -142,7 +149,7 @@ def statements_of(
         put_versions=make.put_versions(),
         delete=make.delete(),
         delete_duplicates=make.remove_duplicates("uri") if claims else None,
-        insert_new=make.insert_new(),
+        taken=make.taken(),
         held=make.held(),
         shelve=make.shelve(),
         demote=make.demote() if claims else None,
@@ -170,18 +177,14 @@ class _Maker:
         self.counters = counters
         self.columns = listed(table.columns)
         self.returning = listed(counted) or "uri"
-        self.values = ", ".join(self.value_of(c) for c in table.columns)
-        arrays = ", ".join(f"${i}::text[]" for i in range(1, len(table.columns) + 1))
+        self.values = listed(table.columns, "r.")
+        kinds = [table.types.get(column, "text") for column in table.columns]
+        arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(kinds, 1))
         self.rows = f"unnest({arrays}) AS r({self.columns})"
         unique = table.unique or ()
         arrays = ", ".join(f"${i}::text[]" for i in range(1, len(unique) + 1))
         self.groups = f"(SELECT DISTINCT * FROM unnest({arrays}) AS g({listed(unique)})) AS g"
         self.same_group = " AND ".join(f"{{0}}.{quoted(c)} = {{1}}.{quoted(c)}" for c in unique)
-
-    def value_of(self, column: str) -> str:
-        """The expression of a column's value among the rows sent."""
-        kind = self.table.types.get(column)
-        return f"r.{quoted(column)}" + (f"::{kind}" if kind else "")
 
     def remove_accounts(self) -> str:
         """Deletes all rows of accounts ($1); the deltas go to the outbox inside Postgres.
@@ -222,26 +225,27 @@ class _Maker:
         """Deletes rows by uri ($1); returns the columns that counters and claims need."""
         return f"DELETE FROM {self.base} WHERE uri = ANY($1::text[]) RETURNING {self.returning}"
 
-    def insert_new(self) -> str:
-        """Inserts rows whose uri and claim are free, and of whose record no revision is known;
-        returns NULL when that was all of them ($n), else the uris that were inserted."""
-        known = [self.versions, self.shelf] if self.table.unique else [self.versions]
-        free = " AND ".join(
-            f"NOT EXISTS (SELECT FROM {relation} AS k WHERE k.uri = r.uri)" for relation in known
-        )
-        n = len(self.table.columns) + 1
-        return (
-            f"WITH done AS (INSERT INTO {self.base} ({self.columns})"
-            f" SELECT {self.values} FROM {self.rows} WHERE {free}"
-            " ON CONFLICT DO NOTHING RETURNING uri)"
-            f" SELECT CASE WHEN count(*) = ${n}::bigint THEN NULL"
-            " ELSE coalesce(array_agg(uri::text), '{}') END FROM done"
-        )
+    def taken(self) -> str:
+        """Of new rows those uris whose uri or claim is not free, or of whose record a revision is
+        known; $1 is the separator, then come the uris ($2) and the claims, one text a column."""
+        unique = self.table.unique
+        relations = [self.base, self.versions, *([self.shelf] if unique else [])]
+        parts = [
+            f"SELECT uri::text FROM {relation} WHERE uri = ANY({split(2, 1)})"
+            for relation in relations
+        ]
+        if unique:
+            arrays = ", ".join(split(i, 1) for i in range(2, len(unique) + 3))
+            parts.append(
+                f"SELECT r.uri FROM unnest({arrays}) AS r(uri, {listed(unique)})"
+                f" JOIN {self.base} AS t ON {self.same_group.format('t', 'r')}"
+            )
+        return " UNION ALL ".join(parts)
 
     def held(self) -> str:
         """The uris of those rows that a table holds already, the same but for `indexedAt`."""
         columns = tuple(c for c in self.table.columns if c != "indexedAt")
-        values = ", ".join(self.value_of(c) for c in columns)
+        values = listed(columns, "r.")
         return " UNION ALL ".join(
             f"SELECT r.uri::text FROM {self.rows} JOIN {relation} AS t ON t.uri = r.uri"
             f" WHERE ROW({listed(columns, 't.')}) IS NOT DISTINCT FROM ROW({values})"

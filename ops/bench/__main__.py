@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from ops.bench.place import Place, machine, place
 from ops.bench.popularity import Popularity
 from ops.bench.report import FLOOR, Report
 from projector.environment import settings
+from projector.memory import collect_rarely
 from projector.registry import installed
 
 PARTS = ("append", "projected", "floor", "generated", "file", "follows")
@@ -41,15 +41,12 @@ async def measure(options: argparse.Namespace) -> Report:
     return report
 
 
-async def _flows(
-    where: Place, options: argparse.Namespace, report: Report, folder: Path
-) -> None:
+async def _flows(where: Place, options: argparse.Namespace, report: Report, folder: Path) -> None:
     say(f"making {options.events:,} events")
     batches = await batches_of(where, options.events, options.seed)
     write_lines(batches, folder / "events.jsonl")
     warm = min(len(batches), 1 + 20_000 // where.settings.batch_events_max)
-    gc.collect()
-    gc.freeze()
+    collect_rarely()
     for number in range(options.rounds + 1):
         say(f"round {number} of {options.rounds}" if number else "warming up")
         into = report if number else Report({}, {}, 0)

@@ -142,8 +142,7 @@ class Popularity:
     def _event(self, followers: int, offset: int) -> Event:
         did, rkey = _follower(self.rng), f"3l{offset:011d}"
         record = (
-            f'{{"$type":"{COLLECTION}","subject":"{_account(followers)}",'
-            f'"createdAt":"{MOMENT}"}}'
+            f'{{"$type":"{COLLECTION}","subject":"{_account(followers)}","createdAt":"{MOMENT}"}}'
         )
         at = EPOCH + timedelta(days=20_636, milliseconds=offset)
         return Event(

@@ -116,17 +116,19 @@ class Report:
 
 
 def _follows_table(follows: Sequence[Follows]) -> str:
-    rows = [("followers", "µs/follow", "min–max", "to least", "count(*) per event, µs", "to ours")]
-    for each in follows:
-        rows.append((
+    heads = ("followers", "µs/follow", "min–max", "to least", "count(*) per event, µs", "to ours")
+    rows = [
+        (
             f"{each.followers:,}",
             f"{each.micros:.1f}",
             f"{min(each.windows):.1f}–{max(each.windows):.1f}",
             f"{each.micros / follows[0].micros:.2f}",
             f"{each.counted_micros:,.0f}",
             f"{each.counted_micros / each.micros:,.0f}",
-        ))  # fmt: skip
-    return aligned(rows)
+        )
+        for each in follows
+    ]
+    return aligned([heads, *rows])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

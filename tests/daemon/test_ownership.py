@@ -16,10 +16,9 @@ SOURCE = "generate:events={},seed=51,accounts=400,duplicates=0.01"
 FOREVER = "3600"
 """A lease, in seconds, that would not run out while a test lasts."""
 
-BACKENDS = """
-SELECT pid, state, application_name LIKE 'projector/apply %' AS applying
-FROM pg_stat_activity
-WHERE application_name LIKE 'projector/%' AND datname = current_database() AND pid <> ALL ($1)
+WORKING = """
+SELECT state, coalesce(wait_event_type = 'Client', false) FROM pg_stat_activity
+WHERE application_name LIKE 'projector/apply %' AND datname = current_database()
 """
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
@@ -80,7 +79,7 @@ async def test_a_lease_is_given_back_at_once(place: Place, watch: Watch) -> None
     async with place.start("run", "--lease-seconds", FOREVER) as first:
         await owned_by(watch, first)
         async with place.start("run") as second:
-            await until(lambda: knows(watch, second), seconds=30)
+            await until(lambda: are_two(watch), seconds=30)
             first.terminate()
             assert await first.code() == 0, first.said
             await owned_by(watch, second)
@@ -95,7 +94,7 @@ async def test_a_daemon_that_is_killed_is_replaced_before_its_lease_ends(
     async with place.start("run", "--lease-seconds", FOREVER) as first:
         await owned_by(watch, first)
         async with place.start("run") as second:
-            await until(lambda: knows(watch, second), seconds=30)
+            await until(lambda: are_two(watch), seconds=30)
             first.kill()
             await first.code()
             await owned_by(watch, second)
@@ -103,9 +102,8 @@ async def test_a_daemon_that_is_killed_is_replaced_before_its_lease_ends(
             await finish(place, watch, 2000, second)
 
 
-async def knows(watch: Watch, daemon: Running) -> bool:
+async def are_two(watch: Watch) -> bool:
     """Whether a second daemon is there and looks for leases."""
-    del daemon
     return await watch.count(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'projector/leases'"
         " AND datname = current_database()"
@@ -117,7 +115,7 @@ async def test_an_owner_that_sleeps_past_its_lease_counts_nothing_twice(
     place: Place, watch: Watch, where: str
 ) -> None:
     """It sleeps between two windows, or with one half applied, and believes to own them still."""
-    events = 30_000
+    events = 16_000
     await place.ok("ingest", SOURCE.format(events))
     words = ["run", "--lease-seconds", "1", "--window-events-max", "200"]
     async with place.start(*words) as sleeper:
@@ -139,16 +137,15 @@ async def test_an_owner_that_sleeps_past_its_lease_counts_nothing_twice(
 async def asleep(watch: Watch, daemon: Running, *, within: bool) -> None:
     """Stops a daemon where no transaction of its is open, or where one that applies is."""
 
-    async def quiet() -> list[tuple[int, str, bool]] | None:
-        found: list[tuple[int, str, bool]] = await watch.rows(BACKENDS, [0])
-        return None if any(state == "active" for _, state, _ in found) else found
+    async def quiet() -> list[str] | None:
+        rows = await watch.rows(WORKING)
+        return [state for state, _ in rows] if all(waits for _, waits in rows) else None
 
     async with asyncio.timeout(60):
         while True:
             daemon.send(signal.SIGSTOP)
-            found = await until(quiet)
-            open_ones = [row for row in found if row[1].startswith("idle in transaction")]
-            if any(applying for _, _, applying in open_ones) if within else not open_ones:
+            states = await until(quiet)
+            if "idle in transaction" in states if within else {*states} == {"idle"}:
                 return
             before = await watch.progress()
             daemon.send(signal.SIGCONT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Iterable
@@ -11,8 +12,11 @@ import pytest
 
 from events.event import Event
 from events.jetstream_wire import JetstreamDecoder
+from projector.daemon import Daemon
 from projector.database import Database
+from projector.settings import Settings
 from tests.support import engine
+from tests.support.harness import Stage
 from tests.support.shared import SHARED_DATA, require_shared
 
 SETS = ("graph", "posts", "whole", "redelivered")
@@ -41,7 +45,15 @@ def golden_tables(name: str) -> dict[str, Rows]:
     """The golden rows, with what the issue and golden/README.md leave open taken out."""
     folder = SHARED_DATA / "golden" / name / "tables"
     tables: dict[str, Rows] = {}
-    for table in ("post", "follow", "like", "repost", "duplicate_record", "profile_agg", "post_agg"):
+    for table in (
+        "post",
+        "follow",
+        "like",
+        "repost",
+        "duplicate_record",
+        "profile_agg",
+        "post_agg",
+    ):
         path = folder / f"{table}.jsonl.gz"
         tables[table] = [json.loads(line) for line in _lines(path)] if path.exists() else []
     bases = {row["uri"] for table in ("follow", "like", "repost") for row in tables[table]}
@@ -81,6 +93,34 @@ def _cleaned(row: dict[str, Any]) -> dict[str, Any]:
 def _lines(path: Any) -> Iterable[bytes]:
     with gzip.open(path) as file:
         yield from (line.rstrip(b"\n") for line in file)
+
+
+@pytest.mark.parametrize("name", SETS)
+async def test_three_daemons_make_the_same_tables(database: Database, name: str) -> None:
+    """All with all projections; the leases decide who runs which."""
+    await engine.create(database)
+    await engine.append(database, golden_events(name))
+    settings = Settings(window_events_max=200, window_events_min=200, poll_seconds=0.05)
+    daemons = [Daemon(database, engine.DECLARATIONS, settings) for _ in range(3)]
+    runs = [daemon.run(asyncio.Event(), until_caught_up=True) for daemon in daemons]
+    await asyncio.wait_for(asyncio.gather(*runs), 120)
+    assert normal(await engine.tables_of(database)) == golden_tables(name)
+    assert await engine.differences(database) == []
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_golden_sets_come_out_equal_event_by_event(
+    stage: Stage, runner: asyncio.Runner, name: str
+) -> None:
+    """Each event in a window, and a transaction, of its own."""
+
+    async def run() -> None:
+        await stage.begin(golden_events(name))
+        await stage.finish_event_by_event()
+        assert normal(await stage.tables()) == golden_tables(name)
+        await stage.assert_counts_are_exact()
+
+    runner.run(run())
 
 
 @pytest.mark.both_servers

@@ -1,4 +1,4 @@
-"""Invariant 1: offsets are gap-free and in commit order. And 4: a repo's events keep their order."""
+"""Invariants 1 and 4: offsets are gap-free and in commit order; a repo's events keep theirs."""
 
 from __future__ import annotations
 

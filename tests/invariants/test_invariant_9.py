@@ -39,7 +39,8 @@ URI = f"'at://' || {DID} || '/app.bsky.feed.like/' || i"
 SUBJECT = "'at://did:plc:popular/app.bsky.feed.post/' || i / 5000"
 PLANT = [
     f"""INSERT INTO bsky."like" (uri, cid, creator, subject, "subjectCid", "createdAt", "indexedAt")
-    SELECT {URI}, 'bafyrei' || i, {DID}, {SUBJECT}, 'c', '2024', '2024' FROM generate_series(1, {BIG}) i""",
+    SELECT {URI}, 'bafyrei' || i, {DID}, {SUBJECT}, 'c', '2024', '2024'
+    FROM generate_series(1, {BIG}) i""",
     f"""INSERT INTO projector.duplicate_like (uri, cid, creator, subject, "subjectCid", "createdAt",
     "indexedAt") SELECT {URI} || 'dup', 'c', {DID}, {SUBJECT}, 'c', '2024', '2025'
     FROM generate_series(1, {BIG}) i""",
@@ -47,7 +48,8 @@ PLANT = [
     FROM generate_series(1, {BIG}) i""",
     f"INSERT INTO projector.version_like SELECT {URI}, '3l' FROM generate_series(1, {BIG}) i",
     f"""INSERT INTO bsky.post (uri, cid, creator, text, "replyParent", "createdAt", "indexedAt")
-    SELECT {URI}, 'bafyrei' || i, {DID}, 'x', {SUBJECT}, '2024', '2024' FROM generate_series(1, {BIG}) i""",
+    SELECT {URI}, 'bafyrei' || i, {DID}, 'x', {SUBJECT}, '2024', '2024'
+    FROM generate_series(1, {BIG}) i""",
     f"INSERT INTO projector.version_post SELECT {URI}, '3l' FROM generate_series(1, {BIG}) i",
     f"INSERT INTO bsky.profile_agg SELECT 'did:' || i, 1, 1, 1 FROM generate_series(1, {BIG}) i",
     """INSERT INTO projector.outbox (aggregate, counter, keys, deltas, projection, through_offset)
@@ -144,12 +146,27 @@ def uri(i: int) -> str:
     return f"at://{did(i)}/app.bsky.feed.like/{i}"
 
 
+def joined(*columns: list[str]) -> list[str]:
+    """Columns as they are sent: each as one text, its values each after the separator."""
+    return ["".join("," + value for value in column) for column in columns]
+
+
 def rows_of(projection: Projection, numbers: range, suffix: str = "") -> list[list[Any]]:
     """Rows to send, a list for each column."""
     values = {"uri": lambda i: uri(i) + suffix, "creator": did, "langs": lambda _: None,
               "subject": lambda i: f"at://did:plc:popular/app.bsky.feed.post/{i // 5000}",
               "tags": lambda _: None}  # fmt: skip
-    return [[values.get(c, lambda i: f"x{i}")(i) for i in numbers] for c in projection.table.columns]
+    return [
+        [values.get(c, lambda i: f"x{i}")(i) for i in numbers] for c in projection.table.columns
+    ]
+
+
+def keys_of(projection: Projection, numbers: range, suffix: str = "") -> tuple[str, ...]:
+    """The separator, and the uris and claims of rows, each column in one text."""
+    columns = projection.table.columns
+    rows = rows_of(projection, numbers, suffix)
+    keys = [rows[columns.index(name)] for name in ("uri", *(projection.table.unique or ()))]
+    return ("\n", *("\n" + "\n".join(key) for key in keys))
 
 
 @pytest.mark.both_servers
@@ -168,10 +185,9 @@ async def _likes_and_posts(crowd: asyncpg.Connection) -> None:
     assert likes.table.unique == ("subject", "creator")
     accounts = [did(3)]  # has twenty rows
     calls: list[tuple[str, str | None, tuple[Any, ...]]] = [
-        ("insert of new rows", sql.insert_new, (*rows_of(likes, new), WINDOW)),
-        ("insert of rows that are there", sql.insert_new, (*rows_of(likes, old), WINDOW)),
-        ("insert of rows whose claim is taken", sql.insert_new,
-         (*rows_of(likes, old, "new"), WINDOW)),
+        ("search for new rows", sql.taken, keys_of(likes, new)),
+        ("search for rows that are there", sql.taken, keys_of(likes, old)),
+        ("search for rows whose claim is taken", sql.taken, keys_of(likes, old, "new")),
         ("held", sql.held, tuple(rows_of(likes, old))),
         ("shelve", sql.shelve, tuple(rows_of(likes, new))),
         ("delete", sql.delete, (uris,)),
@@ -194,8 +210,8 @@ async def _likes_and_posts(crowd: asyncpg.Connection) -> None:
 
     sql = statements_of(posts, engine.DECLARATIONS, "bsky")
     for name, statement, values in (
-        ("insert of posts", sql.insert_new, (*rows_of(posts, new), WINDOW)),
-        ("insert of posts again", sql.insert_new, (*rows_of(posts, old), WINDOW)),
+        ("search for new posts", sql.taken, keys_of(posts, new)),
+        ("search for posts that are there", sql.taken, keys_of(posts, old)),
         ("held posts", sql.held, tuple(rows_of(posts, old))),
         ("posts in place", sql.shelve, tuple(rows_of(posts, new))),
         ("delete of posts", sql.delete, (uris,)),

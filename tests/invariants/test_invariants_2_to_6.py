@@ -342,7 +342,9 @@ async def test_invariant_6_counters_move_with_rows_whoever_wrote_them(database: 
     del row["sortAt"]
     columns = ", ".join(f'"{column}"' for column in row)
     values = ", ".join(f"${i}" for i in range(1, len(row) + 1))
-    await connection.execute(f"INSERT INTO bsky.follow ({columns}) VALUES ({values})", *row.values())
+    await connection.execute(
+        f"INSERT INTO bsky.follow ({columns}) VALUES ({values})", *row.values()
+    )
     await engine.append(database, [event])
     await engine.project(database)
     assert (await engine.tables_of(database))["profile_agg"] == []

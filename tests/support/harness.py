@@ -117,6 +117,11 @@ class Fragile(asyncpg.Connection):
     async def fetchrow(self, *args: Any, **kwargs: Any) -> Any:
         return await self._guarded(lambda: super(Fragile, self).fetchrow(*args, **kwargs))
 
+    async def copy_records_to_table(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._guarded(
+            lambda: super(Fragile, self).copy_records_to_table(*args, **kwargs)
+        )
+
 
 async def fragile(database: Database, **settings: str) -> Fragile:
     """A fragile connection."""
@@ -259,6 +264,23 @@ class Stage:
         commits = [e for e in part if e.collection == projection.collection]
         removals = [e for e in part if e.removes_account]
         return Window(after, part[-1].log_offset, commits, removals)
+
+    def reach(self, after: int, projection: Projection) -> int:
+        """How many offsets a window spans that holds just the next event of concern."""
+        rest = self.log[after:]
+        for span, event in enumerate(rest, 1):
+            if event.collection == projection.collection or event.removes_account:
+                return span
+        return len(rest)
+
+    async def finish_event_by_event(self) -> None:
+        """Lets every projector catch up, with one event of concern in each window."""
+        for hand in self.hands:
+            hand.checkpoint = 0
+            span = 1
+            while span and await hand.step(span):
+                if isinstance(hand, TableHand):
+                    span = self.reach(hand.checkpoint, hand.projection)
 
     async def finish(self, windows: Iterable[int] = ()) -> None:
         """Lets every projector catch up, with windows of these sizes, then of all there is."""

@@ -129,8 +129,8 @@ def event_of(happening: Happening, number: int, moment: datetime) -> Event:
         kind = {"reset": "sync", "identity": "identity", "unknown": "unknown"}.get(
             action, "account"
         )
-        record = b'{"did":"%s","n":%d}' % (did.encode(), number)
-        return Event(0, did, kind, action, None, None, None, None, record, moment, str(number))
+        inner = b'{"did":"%s","n":%d}' % (did.encode(), number)
+        return Event(0, did, kind, action, None, None, None, None, inner, moment, str(number))
     action = action.replace("invalid", "create")
     record = None if action == "delete" else record_of(happening)
     cid = None if action == "delete" else CIDS[happening.content + 2 * happening.subject]
