@@ -16,6 +16,7 @@ from events.generate import SPACING_US, Generator
 from events.generate.mix import MIX_KEYS, Mix
 
 _PACED_SECONDS = 0.05  # a paced source hands over what falls into this time
+_STEP_EVENTS = 100  # made at once: under a millisecond or two
 _EVENTS_MAX = 10**15
 _RATE_MAX = 10_000_000
 _KEYS = ("events", "seed", "accounts", "rate", "mix", "invalid", "duplicates", "spacing_us")
@@ -107,7 +108,10 @@ class GenerateSource:
         while count := self._left(done, batch_events):
             due = started + (done + count - first) / rate if rate else 0
             await asyncio.sleep(max(0, due - loop.time()))
-            events = list(islice(stream, count))
+            events: list[Event] = []
+            while len(events) < count:
+                events += islice(stream, min(_STEP_EVENTS, count - len(events)))
+                await asyncio.sleep(0)  # others may have waited for the loop
             done += count
             message_bytes = sum(len(event.record) for event in events if event.record)
             yield Batch(str(done), events, message_bytes=message_bytes)

@@ -99,11 +99,14 @@ class Place:
         if self.postmaster is None:
             return None
         root = str(self.postmaster)
-        ticks = sum(_ticks(_stat(root)[:4]))  # utime, stime, and those of its ended children
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and (stat := _stat(entry.name)) and stat[4] == root:
-                ticks += sum(_ticks(stat[:2]))
-        return ticks / TICKS
+        while True:
+            before = _stat(root)[:4]  # utime, stime, and those of its ended children
+            ticks = sum(_ticks(before))
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdecimal() and (stat := _stat(entry.name)) and stat[4] == root:
+                    ticks += sum(_ticks(stat[:2]))
+            if _stat(root)[2:4] == before[2:]:  # else a process may have ended uncounted
+                return ticks / TICKS
 
 
 def _ticks(fields: Sequence[str]) -> list[int]:
@@ -132,7 +135,7 @@ async def place(
         yield Place(database, settings, declarations)
         return
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    server = EmbeddedPostgres(folder, options=[f"-c {option}" for option in options])
+    server = EmbeddedPostgres(folder, options=[f"-c{option}" for option in options])
     try:
         url = server.start()
         postmaster = int((server.data / "postmaster.pid").read_text().split()[0])

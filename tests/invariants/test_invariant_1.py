@@ -11,7 +11,7 @@ from events.event import Batch, Event
 from events.log import Appender, read_events, read_head, read_partitions
 from projector import schema
 from projector.database import Database
-from tests.support.harness import BROKEN, fragile
+from tests.support.harness import BROKEN, fragile, until
 from tests.support.histories import BEGIN, tid
 
 PARTITION = 50
@@ -117,9 +117,8 @@ async def test_invariant_1_a_second_appender_waits_for_the_first(database: Datab
     waiting = asyncio.create_task(appender.append(Batch("1", [numbered("b", 1)])))
     pid = appender.connection.get_server_pid()
     blocked = "SELECT cardinality(pg_blocking_pids($1)) > 0"
-    async with asyncio.timeout(10):
-        while not await admin.fetchval(blocked, pid):
-            assert not waiting.done()
+    await until(lambda: admin.fetchval(blocked, pid))
+    assert not waiting.done()
     await held.rollback()
     assert (await waiting).first_offset == 1  # what was rolled back left no gap
     for connection in (admin, holder, appender.connection):

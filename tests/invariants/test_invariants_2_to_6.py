@@ -171,6 +171,12 @@ async def test_invariant_3_a_rebuild_from_offset_1_gives_the_same_bytes(
     assert not any((await everything_of(connection)).values())
     await engine.project(database, window_events=100_000)
     assert await everything_of(connection) == live
+    await _again(database)
+    # And with hardly any memory for what is read ahead.
+    settings = Settings(window_events_max=400, reader_bytes_max=2000)
+    daemon = Daemon(database, engine.DECLARATIONS, settings)
+    await asyncio.wait_for(daemon.run(asyncio.Event(), until_caught_up=True), 60)
+    assert await everything_of(connection) == live
     await connection.close()
 
 
