@@ -8,7 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from projector.database import Database, retrying
+from projector.database import Database, is_transient, one_line, retrying
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CheckpointMoved
 from projector.lease import LeaseKeeper
@@ -18,6 +18,8 @@ from projector.reader import LogReader
 from projector.settings import Settings
 
 log = logging.getLogger(__name__)
+
+LONG_RUN_SECONDS = 60.0
 
 
 class Daemon:
@@ -152,15 +154,22 @@ class Daemon:
     async def _turns(
         self, lease: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> None:
+        now = asyncio.get_running_loop().time
         while not stop.is_set():
             if not await self.keeper.take(lease):
                 await _pause(stop, self.settings.poll_seconds)
                 continue
+            begun = now()
             try:
                 await work()
                 return
             except CheckpointMoved:
                 log.warning("%s: another daemon applied the window; looking again", lease)
+            except Exception as error:
+                # After a long run the first retry is at once, whatever went wrong weeks ago.
+                if not is_transient(error) or now() - begun < LONG_RUN_SECONDS:
+                    raise
+                log.warning("%s: %s; trying again", lease, one_line(error))
 
 
 async def first_failure(
