@@ -287,8 +287,11 @@ class Stage:
         sizes = iter(windows)
         for hand in self.hands:
             hand.checkpoint = None
+            steps = 0
             while await hand.step(next(sizes, len(self.log) + 1)):
-                pass
+                steps += 1
+                # A step does something, and there is not more to do than this.
+                assert steps <= 100 + 10 * len(self.log)
 
     async def assert_counts_are_exact(self) -> None:
         """Invariant 7, in a snapshot of another connection."""
