@@ -25,12 +25,12 @@ class Settings:
     """The settings; the defaults suit one small machine. Units are in the names."""
 
     schema: str = _setting("bsky", "Schema of the projections' tables.")
-    window_events_max: int = _setting(10_000, "Most log offsets applied in one transaction.")
+    window_events_max: int = _setting(20_000, "Most log offsets applied in one transaction.")
     window_events_min: int = _setting(500, "Least log offsets in a window that was too slow.")
     window_seconds: float = _setting(2.0, "A window that takes longer halves the next.", 0.001)
     reader_bytes_max: int = _setting(256 * 1024**2, "Memory for records read from the log, bytes.")
     outbox_rows_max: int = _setting(24, "Most outbox rows merged in one transaction.")
-    batch_events_max: int = _setting(5_000, "Most messages appended in one transaction.")
+    batch_events_max: int = _setting(10_000, "Most messages appended in one transaction.")
     partition_events: int = _setting(10_000_000, "Offsets in a new partition of the event log.")
     recent_events: int = _setting(100_000, "Events remembered to keep rewinds out; 0: none.", 0)
     collections: str = _setting("*", "Wanted collections: names, prefix.* or *, by commas.")

@@ -170,7 +170,7 @@ async def test_settings_are_one_table(place: Place) -> None:
     assert [row["flag"] for row in rows] == [flag for flag, *_ in settings_table()]
     assert all(row.keys() == {"flag", "variable", "default", "value", "meaning"} for row in rows)
     values = {row["variable"]: (row["default"], row["value"]) for row in rows}
-    assert values["PROJECTOR_WINDOW_EVENTS_MAX"] == ("10000", "77")
+    assert values["PROJECTOR_WINDOW_EVENTS_MAX"] == ("20000", "77")
     assert values["PROJECTOR_POLL_SECONDS"] == ("1.0", "0.5")
     told = await place.ok("settings", "--lease-seconds=9")
     assert "PROJECTOR_LEASE_SECONDS" in told.text
