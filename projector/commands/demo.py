@@ -28,10 +28,10 @@ into tables of posts, follows, likes and reposts; two more turned the row change
 transaction moved its own checkpoint. Then every count was compared with its rows in one snapshot.
 
 Where to look next
-  {program} status --data-dir {folder}          where everything is
-  {program} dead-letters list --data-dir {folder}   the invalid records among them, kept
-  {program} up jetstream                             the real firehose, into ./projector-data
-  any SQL client                                     {url}
+  where everything is:                  {program} status --data-dir {folder}
+  the invalid records among them, kept: {program} dead-letters list --data-dir {folder}
+  the real firehose, into a new folder: {program} up jetstream
+  the tables, by any SQL client:        {url}
 """
 
 

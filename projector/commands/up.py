@@ -206,6 +206,7 @@ async def watched(run: Run, declarations: Sequence[Declaration]) -> AsyncIterato
 
 async def _show(picture: Picture, quiet: bool) -> None:
     if quiet or not sys.stdout.isatty():
+        await picture.take()  # Rates are those since the look before.
         while True:
             await asyncio.sleep(LOG_SECONDS)
             await picture.take()
