@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NewType, Protocol
+from typing import NewType, Protocol
 
 import msgspec
 
-Did = NewType("Did", str)
-AtUri = NewType("AtUri", str)
 Offset = NewType("Offset", int)
-Kind = Literal["commit", "account", "identity", "sync", "unknown"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIME_US_MAX = 253_402_300_799_999_998
