@@ -106,6 +106,7 @@ async def retry_event(
     """
     assert letter.log_offset is not None
     writer = TableWriter(projection, declarations, schema)
+    folder = Folder(projection)
     async with connection.transaction():
         checkpoint = await connection.fetchval(HOLD, projection.name)
         (event,) = await read_events(connection, letter.log_offset - 1, letter.log_offset)
@@ -113,22 +114,20 @@ async def retry_event(
             HISTORY, letter.log_offset, checkpoint, event.did, event.collection, event.rkey
         )
         history = [Event(*row) for row in rows]
-        folded = Folder(projection).fold(
-            Window(
-                letter.log_offset - 1,
-                checkpoint,
-                [e for e in history if e.kind == "commit"],
-                [e for e in history if e.removes_account],
-            )
-        )
-        # What the account's removal deletes is deleted long since; only the record is at stake.
-        folded.removed_accounts.clear()
-        again = [x for x in folded.letters if x.log_offset == letter.log_offset]
-        if again:
-            await connection.execute(TRIED, letter.id, again[0].error, again[0].reason)
-            return Retried(id=letter.id, resolved=False, error=again[0].error)
-        folded.letters.clear()
-        await writer.write(connection, folded, checkpoint)
+        # What came before the account's last removal went with it.
+        removed = max((e.log_offset for e in history if e.removes_account), default=0)
+        after = max(removed, letter.log_offset - 1)
+        commits = [e for e in history if e.kind == "commit" and e.log_offset > after]
+        rest = Window(after, max(after, checkpoint), commits, [])
+        while rest.after < rest.through:
+            part, folded = folder.fold_beginning(rest)
+            again = [x for x in folded.letters if x.log_offset == letter.log_offset]
+            if again:
+                await connection.execute(TRIED, letter.id, again[0].error, again[0].reason)
+                return Retried(id=letter.id, resolved=False, error=again[0].error)
+            folded.letters.clear()
+            await writer.write(connection, folded, checkpoint)
+            _, rest = rest.cut(part.through)
         await connection.execute(DROP, [letter.id])
     return Retried(id=letter.id, resolved=True)
 

@@ -62,6 +62,25 @@ async def test_a_record_that_stays_invalid_stays_a_letter(ready: Place, watch: W
     assert await watch.count("SELECT count(*) FROM bsky.follow") == 1
 
 
+async def test_a_letter_stays_whatever_came_after_it(ready: Place, watch: Watch) -> None:
+    # Two further creates of the key cannot be folded into one window: the retry goes on in parts.
+    lines = [
+        commit(1, INVALID),
+        commit(2, follow()),
+        commit(3, follow(subject=OTHER)),
+    ]
+    await project(ready, lines)
+    (letter,) = await letters_of(ready)
+    tried = await ready.run("dead-letters", "retry", str(letter["id"]), "--json")
+    assert (tried.code, tried.json[0]["resolved"]) == (1, False)
+    assert [x["id"] for x in await letters_of(ready)] == [letter["id"]]
+
+    await accept(watch, 1)
+    await ready.ok("dead-letters", "retry", str(letter["id"]))
+    assert await letters_of(ready) == []
+    assert await watch.rows('SELECT "subjectDid" FROM bsky.follow') == [(OTHER,)]
+
+
 async def accept(watch: Watch, offset: int) -> None:
     """As if a newer program took the record: in the log it becomes a valid one."""
     await watch.execute(
