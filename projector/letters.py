@@ -12,6 +12,7 @@ import msgspec
 from events.event import Batch, Decoded, Event, Offset
 from events.log import Appender, read_events
 from projector.apply import TableWriter
+from projector.database import is_data_error, one_line
 from projector.declare import Declaration, Projection
 from projector.fold import Folder, Window
 
@@ -104,11 +105,24 @@ async def retry_event(
     Folding the record's whole later history means that a retry never brings back what a later
     event removed or replaced.
     """
-    assert letter.log_offset is not None
     writer = TableWriter(projection, declarations, schema)
-    folder = Folder(projection)
+    try:
+        return await _retry_event(connection, letter, Folder(projection), writer)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if not is_data_error(error):
+            raise
+        # Rolled back whole: Postgres still refuses what the event says.
+        refusal = one_line(error)[:1000]
+        await connection.execute(TRIED, letter.id, refusal, letter.reason)
+        return Retried(id=letter.id, resolved=False, error=refusal)
+
+
+async def _retry_event(
+    connection: asyncpg.Connection, letter: DeadLetter, folder: Folder, writer: TableWriter
+) -> Retried:
+    assert letter.log_offset is not None
     async with connection.transaction():
-        checkpoint = await connection.fetchval(HOLD, projection.name)
+        checkpoint = await connection.fetchval(HOLD, letter.projection)
         (event,) = await read_events(connection, letter.log_offset - 1, letter.log_offset)
         rows = await connection.fetch(
             HISTORY, letter.log_offset, checkpoint, event.did, event.collection, event.rkey

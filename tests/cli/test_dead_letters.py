@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 from tests.support.cli import Place
 from tests.support.lines import commit, nested, write
-from tests.support.records import DID, follow
+from tests.support.records import CID, DID, follow
 from tests.support.watch import Watch
 
 LETTER = {
@@ -79,6 +80,19 @@ async def test_a_letter_stays_whatever_came_after_it(ready: Place, watch: Watch)
     await ready.ok("dead-letters", "retry", str(letter["id"]))
     assert await letters_of(ready) == []
     assert await watch.rows('SELECT "subjectDid" FROM bsky.follow') == [(OTHER,)]
+
+
+async def test_what_postgres_still_refuses_stays_a_letter(ready: Place) -> None:
+    # Valid, but no index of Postgres takes a subject of so many random characters.
+    noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz234567", k=8000))
+    subject = {"uri": f"at://{OTHER}/app.bsky.feed.post/3lb4rbqituaaa#/{noise}", "cid": CID}
+    like = {**follow(), "$type": "app.bsky.feed.like", "subject": subject}
+    await project(ready, [commit(1, like, collection="app.bsky.feed.like")])
+    (letter,) = await letters_of(ready)
+    assert (letter["projection"], letter["stage"]) == ("like", "apply")
+    tried = await ready.run("dead-letters", "retry", str(letter["id"]), "--json")
+    assert (tried.code, tried.json[0]["resolved"]) == (1, False)
+    assert [x["attempts"] for x in await letters_of(ready)] == [2]
 
 
 async def accept(watch: Watch, offset: int) -> None:
