@@ -20,16 +20,16 @@ asyncpg takes the last for infinity."""
 
 # Neighbouring events share their second: its text is kept, since making it costs more than all the
 # rest of a like's row.
-_SECONDS: dict[tuple[int, int], str] = {}
+_SECONDS: dict[int, str] = {}
 _SECONDS_MAX = 10_000
 _MILLISECONDS = tuple(f".{n:03d}Z" for n in range(1000))
 
 
-def _second(days: int, seconds: int) -> str:
-    text = (EPOCH + timedelta(days=days, seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+def _second(since_1970: int) -> str:
+    text = (EPOCH + timedelta(seconds=since_1970)).strftime("%Y-%m-%dT%H:%M:%S")
     if len(_SECONDS) >= _SECONDS_MAX:
         _SECONDS.clear()
-    return _SECONDS.setdefault((days, seconds), text)
+    return _SECONDS.setdefault(since_1970, text)
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +48,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     `record` is JSON exactly as it came, byte for byte: the record of a create or update; the
     inner object of account, identity and sync events; None for a delete.
-    `occurred_at` is in UTC with microseconds. `log_offset` is 0 until the event is in the log.
+    `time_us` is when it occurred, in microseconds since 1970. `log_offset` is 0 until the event is
+    in the log.
     """
 
     log_offset: int
@@ -60,7 +61,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     rev: str | None
     cid: str | None
     record: bytes | None
-    occurred_at: datetime
+    time_us: int
     source_cursor: str = ""
 
     @property
@@ -69,11 +70,15 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return f"at://{self.did}/{self.collection}/{self.rkey}"
 
     @property
+    def occurred_at(self) -> datetime:
+        """When it occurred, in UTC."""
+        return from_time_us(self.time_us)
+
+    @property
     def indexed_at(self) -> str:
         """The event's time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, truncated to milliseconds."""
-        since = self.occurred_at - EPOCH
-        second = _SECONDS.get((since.days, since.seconds)) or _second(since.days, since.seconds)
-        return second + _MILLISECONDS[since.microseconds // 1000]
+        second, micros = divmod(self.time_us, 1_000_000)
+        return (_SECONDS.get(second) or _second(second)) + _MILLISECONDS[micros // 1000]
 
     @property
     def removes_account(self) -> bool:

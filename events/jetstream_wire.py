@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import accumulate, count
 from operator import add
 from typing import Final
 
 import msgspec
 
-from events.event import Decoded, Event, Limits, Wanted, to_time_us
+from events.event import Decoded, Event, Limits, Wanted
 from events.json_text import (
     MALFORMED,
     NOTHING,
@@ -188,8 +187,7 @@ def encode(event: Event) -> bytes:
 
 
 def _line(event: Event, kind: bytes, inner: bytes) -> bytes:
-    time_us = to_time_us(event.occurred_at)
-    did = _quoted(event.did)
+    did, time_us = _quoted(event.did), event.time_us
     return b'{"did":%b,"time_us":%d,"kind":"%b","%b":%b}' % (did, time_us, kind, kind, inner)
 
 
@@ -216,5 +214,5 @@ def _encode_unknown(event: Event) -> bytes:
     return _line(event, b"unknown", record)[:-1] + b',"action":%b}' % _quoted(event.action)
 
 
-def _facts(event: Event) -> tuple[str, str, str, datetime]:
-    return (event.did, event.kind, event.action, event.occurred_at)
+def _facts(event: Event) -> tuple[str, str, str, int]:
+    return (event.did, event.kind, event.action, event.time_us)

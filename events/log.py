@@ -11,6 +11,7 @@ import asyncpg
 
 from events.event import Batch, Event
 from events.recent import RecentEvents
+from events.rows import EVENT, fetch_events, times_in_microseconds
 
 LOG_CHANNEL: Final = "projector_log"
 """The NOTIFY channel that wakes readers; the payload is the new head."""
@@ -27,7 +28,6 @@ COLUMNS: Final = (
     "source_cursor",
     "record",
     "occurred_at",
-    "appended_at",
 )
 
 CLAIM_SOURCE = """
@@ -48,7 +48,7 @@ SET skipped = skipped || (
     FROM jsonb_each_text($2::jsonb) AS s(reason, t), LATERAL (SELECT t::bigint) AS c(n))
 WHERE source = $1
 """
-MOVE_HEAD = "UPDATE projector.log_head SET head = head + $1 RETURNING head, now()"
+MOVE_HEAD = "UPDATE projector.log_head SET head = head + $1 RETURNING head"
 HEAD = "SELECT head FROM projector.log_head"
 NOTIFY = "SELECT pg_notify('projector_log', $1)"
 DEAD_LETTER = """
@@ -69,16 +69,13 @@ WHERE through_offset > $1 AND first_offset <= $2 ORDER BY through_offset LIMIT 1
 PARTITIONS = """
 SELECT table_name, first_offset, end_offset FROM projector.log_partition ORDER BY first_offset
 """
-READ = """
-SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record, occurred_at
-FROM projector.event_log
+READ = f"""
+SELECT {EVENT} FROM projector.event_log
 WHERE log_offset > $1 AND log_offset <= $2 AND (kind <> 'commit' OR collection = ANY($3::text[]))
 ORDER BY log_offset
 """
-READ_ALL = """
-SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record, occurred_at
-FROM projector.event_log
-WHERE log_offset > $1 AND log_offset <= $2
+READ_ALL = f"""
+SELECT {EVENT} FROM projector.event_log WHERE log_offset > $1 AND log_offset <= $2
 ORDER BY log_offset
 """
 
@@ -146,6 +143,7 @@ class Appender:
 
         With `fill`, the window of recent events is filled from the log's tail.
         """
+        await times_in_microseconds(self.connection)
         await self.connection.execute(CLAIM_SOURCE, self.source)
         await self.reload()
         head = await read_head(self.connection)
@@ -223,17 +221,16 @@ class Appender:
     async def _write(self, events: Sequence[Event]) -> tuple[int, int]:
         if not events:
             return 1, 0
-        row = await self.connection.fetchrow(MOVE_HEAD, len(events))
-        if row is None:
+        last = await self.connection.fetchval(MOVE_HEAD, len(events))
+        if last is None:
             raise LogCorrupt("log_head has no row")
-        last, now = row
         if last >= self.partitions[-1].end_offset:
             raise PartitionsShort(last)
         first = last - len(events) + 1
         rows = [
             (
                 offset, e.did, e.kind, e.action, e.collection, e.rkey, e.rev, e.cid,
-                e.source_cursor, e.record, e.occurred_at, now,
+                e.source_cursor, e.record, e.time_us,
             )
             for offset, e in enumerate(events, first)
         ]  # fmt: skip
@@ -321,10 +318,8 @@ async def read_events(
     With `collections`, of the commits only those; events of other kinds always.
     """
     if collections is None:
-        rows = await connection.fetch(READ_ALL, after, through)
-    else:
-        rows = await connection.fetch(READ, after, through, collections)
-    return [Event(*row) for row in rows]
+        return await fetch_events(connection, READ_ALL, after, through)
+    return await fetch_events(connection, READ, after, through, collections)
 
 
 async def read_traces(connection: asyncpg.Connection, after: int, through: int) -> list[str]:

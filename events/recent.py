@@ -8,10 +8,10 @@ from typing import Final
 import asyncpg
 
 from events.event import Event
+from events.rows import EVENT, fetch_events
 
-TAIL: Final = """
-SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record, occurred_at
-FROM projector.event_log WHERE log_offset > $1 ORDER BY log_offset
+TAIL: Final = f"""
+SELECT {EVENT} FROM projector.event_log WHERE log_offset > $1 ORDER BY log_offset
 """
 
 
@@ -24,7 +24,7 @@ def event_key(event: Event) -> Hashable:
     if event.kind == "commit" and event.rev:
         return (event.did, event.rev, event.collection, event.rkey, event.action, event.cid)
     return (event.did, event.kind, event.action, event.collection, event.rkey, event.record,
-            event.occurred_at)  # fmt: skip
+            event.time_us)  # fmt: skip
 
 
 class RecentEvents:
@@ -58,5 +58,4 @@ class RecentEvents:
 
     async def fill(self, connection: asyncpg.Connection, head: int) -> None:
         """Fills the window from the log's tail; call before the first append."""
-        rows = await connection.fetch(TAIL, head - self.window_events)
-        self.add([Event(*row) for row in rows])
+        self.add(await fetch_events(connection, TAIL, head - self.window_events))

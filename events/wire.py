@@ -14,7 +14,6 @@ from events.event import (
     Skipped,
     Undecodable,
     Wanted,
-    from_time_us,
 )
 from events.json_text import NOTHING, is_nested_deeper, on_one_line
 from events.syntax import is_did, is_nsid, is_record_key
@@ -26,6 +25,17 @@ SYNC_ACTIONS = {"sync": "reset", "repo": "backfilled"}
 """What the two messages about a whole repo mean; `repo` is rsky's, and ours on Jetstream lines."""
 
 UNWANTED = Skipped("unwanted-collection")
+
+# What nearly all commits have, in one look: a did:plc, a TID as record key and one as revision, and
+# the CID of a record, or none. The others are looked at one by one.
+_are_usual = re.compile(
+    "did:plc:[a-z2-7]{24} [2-7a-z]{13} [2-7a-z]{13} (?:bafyrei[a-z2-7]{52}|None)"
+).fullmatch
+
+
+def _none_is(_: str) -> None:
+    return None
+
 
 _status = re.compile(r"[a-z][a-z0-9_-]{0,63}").fullmatch
 
@@ -61,6 +71,8 @@ class Checks:
         self.limits = limits
         self.wanted = wanted
         self._collections: dict[str, bool] = {}
+        fit = limits.did_bytes_max >= 32 and limits.rkey_bytes_max >= 13
+        self._are_usual = _are_usual if fit else _none_is
 
     def dead(self, raw: bytes, cursor: str, reason: str, error: str) -> Undecodable:
         """A dead letter; its raw bytes are cut off at the limit."""
@@ -80,15 +92,16 @@ class Checks:
                 return self.dead(raw, cursor, "bad-collection", "the collection is not an NSID")
         if not wanted:
             return UNWANTED
-        if not is_did(did) or len(did) > self.limits.did_bytes_max:
-            return self.dead(raw, cursor, "bad-did", "did is not a DID")
         if not 0 <= time_us <= TIME_US_MAX:
             return self.dead(raw, cursor, "bad-time", "the time is out of range")
         rkey, rev, cid = commit.rkey, commit.rev, commit.cid
-        if not is_record_key(rkey) or len(rkey) > self.limits.rkey_bytes_max:
-            return self.dead(raw, cursor, "bad-rkey", "rkey is not a record key")
-        if not (_is_key(rev) and _is_key(cid)):
-            return self.dead(raw, cursor, "bad-commit", "rev or cid has a NUL or is too long")
+        if self._are_usual(f"{did} {rkey} {rev} {cid}") is None:
+            if not is_did(did) or len(did) > self.limits.did_bytes_max:
+                return self.dead(raw, cursor, "bad-did", "did is not a DID")
+            if not is_record_key(rkey) or len(rkey) > self.limits.rkey_bytes_max:
+                return self.dead(raw, cursor, "bad-rkey", "rkey is not a record key")
+            if not (_is_key(rev) and _is_key(cid)):
+                return self.dead(raw, cursor, "bad-commit", "rev or cid has a NUL or is too long")
         action = commit.operation
         record: bytes | None = None
         if action in {"create", "update"}:
@@ -101,7 +114,6 @@ class Checks:
             cid = None
         else:
             return self.dead(raw, cursor, "bad-operation", "unknown operation on a record")
-        when = from_time_us(time_us)
         return Event(
             0,
             did,
@@ -112,7 +124,7 @@ class Checks:
             rev or None,
             cid or None,
             record,
-            when,
+            time_us,
             cursor,
         )
 
@@ -140,9 +152,8 @@ class Checks:
         kept = bytes(record)
         if is_nested_deeper(kept, self.limits.nesting_levels_max):
             return self._too_deep(raw, cursor)
-        when = from_time_us(time_us)
         action = action[:ACTION_CHARS_MAX].lower()[:ACTION_CHARS_MAX]
-        return Event(0, did, kind, action, None, None, rev or None, None, kept, when, cursor)
+        return Event(0, did, kind, action, None, None, rev or None, None, kept, time_us, cursor)
 
     def _is_wanted(self, collection: str) -> bool | None:
         if not is_nsid(collection) or len(collection) > self.limits.collection_bytes_max:

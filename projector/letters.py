@@ -11,6 +11,7 @@ import msgspec
 
 from events.event import Batch, Decoded, Event, Offset
 from events.log import Appender, read_events
+from events.rows import EVENT, fetch_events
 from projector.apply import TableWriter
 from projector.database import is_data_error, one_line
 from projector.declare import Declaration, Projection
@@ -18,7 +19,8 @@ from projector.fold import Folder, Window
 
 LIST: Final = """
 SELECT id, stage, reason, error, projection, log_offset, source, source_cursor, attempts,
-    created_at, length(raw) AS raw_bytes
+    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
+    length(raw) AS raw_bytes
 FROM projector.dead_letter
 WHERE ($1::text IS NULL OR projection = $1 OR source = $1) AND ($2::text IS NULL OR reason = $2)
     AND ($3::bigint[] IS NULL OR id = ANY($3))
@@ -33,9 +35,8 @@ UPDATE projector.dead_letter SET attempts = attempts + 1, error = $2, reason = $
 HOLD: Final = "SELECT log_offset FROM projector.checkpoint WHERE projection = $1 FOR UPDATE"
 # All that the log has of a record since the letter's event: no index serves this, and the scan
 # begins at the letter.
-HISTORY: Final = """
-SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record, occurred_at
-FROM projector.event_log
+HISTORY: Final = f"""
+SELECT {EVENT} FROM projector.event_log
 WHERE log_offset >= $1 AND log_offset <= $2 AND did = $3
     AND (kind <> 'commit' OR (collection = $4 AND rkey = $5))
 ORDER BY log_offset
@@ -124,10 +125,10 @@ async def _retry_event(
     async with connection.transaction():
         checkpoint = await connection.fetchval(HOLD, letter.projection)
         (event,) = await read_events(connection, letter.log_offset - 1, letter.log_offset)
-        rows = await connection.fetch(
-            HISTORY, letter.log_offset, checkpoint, event.did, event.collection, event.rkey
-        )
-        history = [Event(*row) for row in rows]
+        history = await fetch_events(
+            connection, HISTORY, letter.log_offset, checkpoint,
+            event.did, event.collection, event.rkey,
+        )  # fmt: skip
         # What came before the account's last removal went with it.
         removed = max((e.log_offset for e in history if e.removes_account), default=0)
         after = max(removed, letter.log_offset - 1)

@@ -43,6 +43,9 @@ class Migration:
     sql: str
 
 
+_statement = re.compile(r"((?:\$\$.*?\$\$|.)+?)(?:;[ \t]*(?:\n|\Z)|\Z)", re.DOTALL)
+
+
 def migrations() -> list[Migration]:
     """The engine's migrations in their order."""
     found = []
@@ -54,8 +57,8 @@ def migrations() -> list[Migration]:
 
 
 def statements(sql: str) -> list[str]:
-    """Splits SQL into its statements: each ends with `;` at the end of a line."""
-    parts = re.split(r";[ \t]*(?:\n|$)", sql)
+    """Splits SQL into its statements: each ends with `;` at the end of a line, outside of `$$`."""
+    parts = _statement.findall(sql)
     return [part.strip() for part in parts if _without_comments(part)]
 
 

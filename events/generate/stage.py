@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from random import Random
 
-from events.event import Event, from_time_us
+from events.event import Event
 from events.generate.ids import record_cid, tid
 
 Make = Callable[[], Event]
@@ -27,16 +26,11 @@ class Stage:
     def __init__(self, rng: Random, first_us: int, spacing_us: int, cursor: int) -> None:
         self._bits = rng.getrandbits
         self._spacing_us = spacing_us
-        self._spacing = timedelta(microseconds=spacing_us)
         self._slot_us = first_us - spacing_us
-        self._slot = from_time_us(self._slot_us)
-        # making a timedelta costs more than adding one, so all that are used are made here
         self._late_us = [spacing_us * part >> _PARTS_BITS for part in range(1 << _PARTS_BITS)]
-        self._late = [timedelta(microseconds=late_us) for late_us in self._late_us]
         self.rng = rng
         self.index = -1
         self.now_us = first_us
-        self.moment = from_time_us(first_us)
         self.cursor = cursor
         self.planned: dict[int, Make] = {}
 
@@ -45,8 +39,6 @@ class Stage:
         part = self._bits(_PARTS_BITS)
         self._slot_us += self._spacing_us
         self.now_us = self._slot_us + self._late_us[part]
-        self._slot += self._spacing
-        self.moment = self._slot + self._late[part]
         self.cursor += 1
         self.index += 1
         return self.planned.pop(self.index, None)
@@ -66,7 +58,7 @@ class Stage:
         rev = time + did[-2:]
         cid, cursor = record_cid(body), str(self.cursor)
         return Event(
-            0, did, "commit", action, collection, rkey, rev, cid, body, self.moment, cursor
+            0, did, "commit", action, collection, rkey, rev, cid, body, self.now_us, cursor
         )
 
     def delete(self, did: str, collection: str, rkey: str) -> Event:
@@ -74,10 +66,10 @@ class Stage:
         rev = tid(self.now_us - ord(did[20]) * _DELAY_US, did[-2:])
         cursor = str(self.cursor)
         return Event(
-            0, did, "commit", "delete", collection, rkey, rev, None, None, self.moment, cursor
+            0, did, "commit", "delete", collection, rkey, rev, None, None, self.now_us, cursor
         )
 
     def tell(self, did: str, kind: str, action: str, record: str) -> Event:
         """An event about an account rather than a record, with its inner object as JSON."""
         body, cursor = record.encode(), str(self.cursor)
-        return Event(0, did, kind, action, None, None, None, None, body, self.moment, cursor)
+        return Event(0, did, kind, action, None, None, None, None, body, self.now_us, cursor)

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import asyncpg
 
-from events.event import Batch, Event
+from events.event import Batch, Event, to_time_us
 from events.log import Appender, read_events, read_head, read_partitions
 from projector import schema
 from projector.database import Database
@@ -21,7 +21,7 @@ BATCHES = 24
 def numbered(source: str, number: int) -> Event:
     did = f"did:plc:{source * 24}"
     return Event(0, did, "commit", "delete", "app.bsky.feed.like", f"{number}", tid(number), None,
-                 None, BEGIN, f"{number}")  # fmt: skip
+                 None, to_time_us(BEGIN), f"{number}")  # fmt: skip
 
 
 async def append_all(appender: Appender, source: str, sizes: list[int]) -> None:

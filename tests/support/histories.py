@@ -17,7 +17,7 @@ import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from events.event import Event
+from events.event import Event, to_time_us
 
 T = TypeVar("T")
 
@@ -123,20 +123,20 @@ def facts_of(draws: Sequence[tuple[Happening, bool]]) -> list[Event]:
 
 def event_of(happening: Happening, number: int, moment: datetime) -> Event:
     """The event of one draw, the `number`-th of its history."""
-    did = DIDS[happening.account]
+    did, time_us = DIDS[happening.account], to_time_us(moment)
     kind, action = "commit", happening.what.replace("invalid update", "update")
     if happening.what in OTHERS[2:]:
         kind = {"reset": "sync", "identity": "identity", "unknown": "unknown"}.get(
             action, "account"
         )
         inner = b'{"did":"%s","n":%d}' % (did.encode(), number)
-        return Event(0, did, kind, action, None, None, None, None, inner, moment, str(number))
+        return Event(0, did, kind, action, None, None, None, None, inner, time_us, str(number))
     action = action.replace("invalid", "create")
     record = None if action == "delete" else record_of(happening)
     cid = None if action == "delete" else CIDS[happening.content + 2 * happening.subject]
     rkey = f"r{happening.rkey}"
     return Event(0, did, kind, action, happening.collection, rkey, tid(number), cid, record,
-                 moment, str(number))  # fmt: skip
+                 time_us, str(number))  # fmt: skip
 
 
 def made(number: int, what: str, collection: str = LIKE, **more: int) -> Event:

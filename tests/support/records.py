@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from events.event import TIME_US_MAX, Event, from_time_us
+from events.event import TIME_US_MAX, Event
 from projector.declare import Projection, Row
 from tests.support.shared import require_shared
 
@@ -86,7 +86,7 @@ def event_of(record: dict[str, Any] | bytes, collection: str | None = None) -> E
     else:
         text = json.dumps(record).encode()
         collection = collection or str(record.get("$type"))
-    moment = from_time_us(1731824491461334)
+    moment = 1731824491461334
     return Event(1, DID, "commit", "create", collection, "3lb4rbqitunyc", "r", CID, text, moment)
 
 
@@ -105,8 +105,7 @@ def record_event(message: object) -> Event | None:
             },
         } if 0 <= time_us <= TIME_US_MAX:
             text = json.dumps(record).encode()
-            at = from_time_us(time_us)
-            return Event(1, did, "commit", action, collection, rkey, None, cid, text, at)
+            return Event(1, did, "commit", action, collection, rkey, None, cid, text, time_us)
     return None
 
 

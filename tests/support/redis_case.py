@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from events.event import EPOCH, Batch, Event, Limits, Wanted
+from events.event import Batch, Event, Limits, Wanted
 from events.sources.redis import RedisSource
 from events.streams.sink import RedisSink
 from tests.support.redis_server import RedisServer
@@ -46,7 +45,7 @@ class Said:
 def event(number: int) -> Event:
     """A like, different for each number."""
     did = f"did:plc:{number:024d}".translate(str.maketrans("0189", "abcd"))
-    when = EPOCH + timedelta(days=20_000, seconds=number)
+    when = (20_000 * 86_400 + number) * 1_000_000
     collection = "app.bsky.feed.like"
     record = b'{"$type":"app.bsky.feed.like","number":%d}' % number
     return Event(

@@ -14,7 +14,7 @@ import pytest
 
 from events import generate
 from events.errors import SourceError
-from events.event import Event, Source, to_time_us
+from events.event import Event, Source
 from events.generate import START_TIME_US, Generator, lines
 from events.generate.mix import Mix
 from events.jetstream_wire import decode
@@ -41,8 +41,7 @@ def short_eras(monkeypatch: pytest.MonkeyPatch) -> None:
 def digest(events: Iterable[Event]) -> str:
     sha = hashlib.sha256()
     for e in events:
-        time_us = to_time_us(e.occurred_at)
-        fields = (e.did, e.kind, e.action, e.collection, e.rkey, e.rev, e.cid, time_us)
+        fields = (e.did, e.kind, e.action, e.collection, e.rkey, e.rev, e.cid, e.time_us)
         sha.update(repr((*fields, e.record, e.source_cursor)).encode())
     return sha.hexdigest()
 
@@ -100,7 +99,7 @@ def test_an_era_ends_with_everybody_back(short_eras: None) -> None:
 
 
 def test_times_and_cursors_rise_strictly(events: list[Event]) -> None:
-    times = [to_time_us(event.occurred_at) for event in events]
+    times = [event.time_us for event in events]
     assert all(first < second for first, second in pairwise(times))
     assert START_TIME_US <= times[0] < START_TIME_US + 2083
     assert (times[-1] - times[0]) / len(times) == pytest.approx(1e6 / 480, rel=0.01)
@@ -150,7 +149,7 @@ def test_lines_have_the_real_sizes_and_read_back(events: list[Event]) -> None:
         back = decode(line.rstrip(b"\n"))
         assert type(back) is Event
         assert back.record == event.record and back.cid == event.cid and back.uri == event.uri
-        assert back.occurred_at == event.occurred_at
+        assert back.time_us == event.time_us
         what = (event.collection or "").rpartition(".")[2] if event.record else "delete"
         for each in ("all", what):
             sizes.setdefault(each, []).append(len(line) - 1)
