@@ -103,10 +103,11 @@ class Daemon:
             asyncio.create_task(self.keeper.run(), name="leases"),
             asyncio.create_task(self._poll_head(), name="head"),
         ]
+        if until is not None:
+            self._finish_settled()
         work = [asyncio.create_task(self._table(t, stop, until), name=t.name) for t in self.tables]
         work += [
-            asyncio.create_task(self._aggregate(a, stop, until), name=a.name)
-            for a in self.aggregates
+            asyncio.create_task(self._aggregate(a, stop), name=a.name) for a in self.aggregates
         ]
         try:
             await first_failure(work, background)
@@ -124,17 +125,18 @@ class Daemon:
     async def _table(self, table: TableProjector, stop: asyncio.Event, until: int | None) -> None:
         await self._owned(table.name, lambda: table.run(stop, until), stop)
         self._unsettled.discard(table.name)
-        self._wake_aggregates()
+        if until is not None:
+            self._finish_settled()
 
-    async def _aggregate(
-        self, aggregate: AggregateProjector, stop: asyncio.Event, until: int | None
-    ) -> None:
-        def settled() -> bool:
-            feeding = {count.of.name for count in aggregate.aggregate.counters.values()}
-            return not (feeding & self._unsettled)
+    def _finish_settled(self) -> None:
+        """Lets those aggregates finish to which no table of this daemon will add any more."""
+        for projector in self.aggregates:
+            counts = projector.aggregate.counters.values()
+            if self._unsettled.isdisjoint({count.of.name for count in counts}):
+                projector.finish()
 
-        settled_or_none = settled if until is not None else None
-        await self._owned(aggregate.name, lambda: aggregate.run(stop, settled_or_none), stop)
+    async def _aggregate(self, aggregate: AggregateProjector, stop: asyncio.Event) -> None:
+        await self._owned(aggregate.name, lambda: aggregate.run(stop), stop)
 
     async def _owned(
         self, name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event

@@ -31,9 +31,9 @@ from projector.telemetry import apply_span, is_recorded, merge_span
 
 log = logging.getLogger(__name__)
 
-REST: Final = 4.0
+REST: Final = 8.0
 """How long an aggregate rests after a merge, in times of what the merge took."""
-REST_SECONDS_MAX: Final = 0.25
+REST_SECONDS_MAX: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,24 +196,28 @@ class AggregateProjector:
         self.poll_seconds = poll_seconds
         self.rate = Rate()
         self._woken = asyncio.Event()
+        self._finish = asyncio.Event()
+
+    def finish(self) -> None:
+        """Says that no more deltas will come than those that wait."""
+        self._finish.set()
+        self.wake()
 
     def wake(self) -> None:
         """Says that there may be deltas."""
         self._woken.set()
 
-    async def run(self, stop: asyncio.Event, settled: Callable[[], bool] | None = None) -> None:
-        """Merges until told to stop, or, with `settled`, until that says that no more will come
-        and none wait."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Merges until told to stop, or, once told to finish, until no deltas wait."""
         connection = await self.database.connect(f"merge {self.name}", **APPLY_SETTINGS)
         try:
             await read_checkpoint(connection, self.aggregate)
             while not stop.is_set():
-                last = settled is not None and settled()
+                last = self._finish.is_set()
                 self._woken.clear()
                 begun = time.monotonic()
                 if await self._merge(connection):
-                    if not last:
-                        await self._rest(time.monotonic() - begun)
+                    await self._rest(stop, time.monotonic() - begun)
                     continue
                 if last:
                     return
@@ -228,23 +232,23 @@ class AggregateProjector:
         self.rate.add(merged.deltas)
         return merged.rows > 0
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
         # Deltas of many windows cost little more to merge than those of one, so they are left
         # time to gather. At the tail a merge takes a few milliseconds, and so does this.
-        await asyncio.sleep(min(REST * seconds, REST_SECONDS_MAX))
+        await _either(stop, self._finish, seconds=min(REST * seconds, REST_SECONDS_MAX))
 
     async def _wait(self, stop: asyncio.Event) -> None:
-        woken = asyncio.create_task(self._woken.wait())
-        stopped = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait(
-                (woken, stopped),
-                timeout=self.poll_seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            await _cancelled(woken)
-            await _cancelled(stopped)
+        await _either(stop, self._woken, seconds=self.poll_seconds)
+
+
+async def _either(*events: asyncio.Event, seconds: float) -> None:
+    """Waits until one of the events is set, or for so many seconds."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            await _cancelled(task)
 
 
 async def _unless(stop: asyncio.Event, task: asyncio.Task[Prepared]) -> bool:

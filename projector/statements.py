@@ -230,17 +230,17 @@ class _Maker:
         known; $1 is the separator, then come the uris ($2) and the claims, one text a column."""
         unique = self.table.unique
         relations = [self.base, self.versions, *([self.shelf] if unique else [])]
-        parts = [
-            f"SELECT uri::text FROM {relation} WHERE uri = ANY({split(2, 1)})"
-            for relation in relations
-        ]
+        # A subquery, so that the planner does not split the text itself, once for each relation.
+        uris = "ANY((SELECT uris FROM given)::text[])"
+        parts = [f"SELECT uri::text FROM {relation} WHERE uri = {uris}" for relation in relations]
         if unique:
             arrays = ", ".join(split(i, 1) for i in range(2, len(unique) + 3))
             parts.append(
                 f"SELECT r.uri FROM unnest({arrays}) AS r(uri, {listed(unique)})"
                 f" JOIN {self.base} AS t ON {self.same_group.format('t', 'r')}"
             )
-        return " UNION ALL ".join(parts)
+        given = f"WITH given AS MATERIALIZED (SELECT {split(2, 1)} AS uris) "
+        return given + " UNION ALL ".join(parts)
 
     def held(self) -> str:
         """The uris of those rows that a table holds already, the same but for `indexedAt`."""
