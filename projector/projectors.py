@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncpg
 
-from projector.aggregate import Merger
+from projector.aggregate import Merged, Merger
 from projector.apply import Step, TableWriter
 from projector.database import (
     APPLY_SETTINGS,
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 REST: Final = 8.0
 """How long an aggregate rests after a merge, in times of what the merge took."""
 REST_SECONDS_MAX: Final = 1.0
+REST_SECONDS_LIVE_MAX: Final = 0.02
+"""The longest rest after a merge of fewer than `MANY_DELTAS`, as they are at the log's tail."""
+MANY_DELTAS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +219,9 @@ class AggregateProjector:
                 last = self._finish.is_set()
                 self._woken.clear()
                 begun = time.monotonic()
-                if await self._merge(connection):
-                    await self._rest(stop, time.monotonic() - begun)
+                merged = await self._merge(connection)
+                if merged.rows:
+                    await self._rest(stop, merged.deltas, time.monotonic() - begun)
                     continue
                 if last:
                     return
@@ -225,17 +229,18 @@ class AggregateProjector:
         finally:
             await close_quietly(connection)
 
-    async def _merge(self, connection: asyncpg.Connection) -> bool:
+    async def _merge(self, connection: asyncpg.Connection) -> Merged:
         with merge_span(self.name) as span:
             merged = await self.merger.merge(connection, self.rate.add(0))
             span.did(outbox_rows=merged.rows, deltas=merged.deltas)
         self.rate.add(merged.deltas)
-        return merged.rows > 0
+        return merged
 
-    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
-        # Deltas of many windows cost little more to merge than those of one, so they are left
-        # time to gather. At the tail a merge takes a few milliseconds, and so does this.
-        await _either(stop, self._finish, seconds=min(REST * seconds, REST_SECONDS_MAX))
+    async def _rest(self, stop: asyncio.Event, deltas: int, seconds: float) -> None:
+        # Deltas of many windows cost little more to merge than those of one, so behind they are
+        # left time to gather.
+        longest = REST_SECONDS_MAX if deltas >= MANY_DELTAS else REST_SECONDS_LIVE_MAX
+        await _either(stop, self._finish, seconds=min(REST * seconds, longest))
 
     async def _wait(self, stop: asyncio.Event) -> None:
         await _either(stop, self._woken, seconds=self.poll_seconds)

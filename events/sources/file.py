@@ -19,7 +19,7 @@ from events.errors import SourceError
 from events.event import Batch, Limits, Report, Undecodable, Wanted
 from events.jetstream_wire import JetstreamDecoder
 
-CHUNK_BYTES: Final = 1024 * 1024
+CHUNK_BYTES: Final = 4 * 1024 * 1024
 UNREADABLE: Final = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
