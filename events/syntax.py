@@ -42,6 +42,10 @@ _at_uri = re.compile(
     rf"at://(?:(?P<did>{_DID})|(?P<handle>{_HANDLE}))"
     rf"(?:/(?P<nsid>{_NSID})(?:/(?P<rkey>{_RECORD_KEY}))?)?(?:#(?P<pointer>{_POINTER}))?"
 ).fullmatch
+_usual_ref = re.compile(
+    r"at://did:plc:[a-z2-7]{24}/app\.bsky\.[a-z]{1,20}\.[a-zA-Z]{1,30}/[2-7a-z]{13}"
+    " bafyrei[a-z2-7]{51}[aeimquy4]"
+).fullmatch
 _uri = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:\S+").fullmatch
 
 _usual_language = re.compile("[a-z]{2,3}(?:-[A-Z]{2})?").fullmatch
@@ -114,6 +118,14 @@ def is_at_uri(text: str) -> bool:
     key, then perhaps `#/json-pointer`; no trailing slash and no query.
     """
     return _usual_at_uri(text) is not None or _is_unusual_at_uri(text)
+
+
+def is_usual_ref(uri: str, cid: str) -> bool:
+    """Whether they are an at-uri and a CID of the forms that nearly all have.
+
+    Where they are not, `is_at_uri` and `is_cid` tell; where they are, it takes half as long.
+    """
+    return _usual_ref(f"{uri} {cid}") is not None
 
 
 def is_uri(text: str) -> bool:

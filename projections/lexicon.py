@@ -22,7 +22,15 @@ from typing import Annotated, get_args
 import msgspec
 import regex
 
-from events.syntax import is_at_uri, is_cid, is_did, is_language, is_uri, normal_datetime
+from events.syntax import (
+    is_at_uri,
+    is_cid,
+    is_did,
+    is_language,
+    is_uri,
+    is_usual_ref,
+    normal_datetime,
+)
 from projector.declare import InvalidRecord
 
 SAFE_INTEGER_MAX = 2**53 - 1
@@ -106,6 +114,8 @@ def moment(text: str) -> str:
 
 def check_ref(ref: StrongRef, path: str) -> None:
     """Raises unless the uri is an at-uri and the cid a CID."""
+    if is_usual_ref(ref.uri, ref.cid):
+        return
     if not is_at_uri(ref.uri):
         raise invalid("Expected an at-uri", ref.uri, f"{path}.uri")
     if not is_cid(ref.cid):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
 
@@ -14,6 +14,7 @@ from projector.declare import Declaration, Projection, Row
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Folded, Letter
 from projector.statements import (
+    EDITS,
     MOVE_CHECKPOINT,
     NOTIFY_OUTBOX,
     OUTBOX_KEYS_MAX,
@@ -48,6 +49,19 @@ class Applied:
     deltas: int
 
 
+@dataclass(slots=True)
+class Probed:
+    """What was found of a window's fresh rows before its turn, while another window was applied.
+
+    `taken` are uris and `claims` claims that are not known to be free. `edits` is the checkpoint's
+    count of edits at the time: when it has moved since, all of this is void.
+    """
+
+    edits: int
+    taken: set[str]
+    claims: set[tuple[str, ...]] = field(default_factory=set)
+
+
 class TableWriter:
     """Writes the net effect of windows to one projection's tables."""
 
@@ -62,25 +76,59 @@ class TableWriter:
         self.by_at = [columns.index(counter.by) for counter in self.sql.counters]
         self.claim_at = [columns.index(name) for name in self.table.unique or ()]
 
-    async def apply(self, connection: asyncpg.Connection, step: Step, folded: Folded) -> Applied:
+    async def probe(self, connection: asyncpg.Connection, folded: Folded) -> Probed:
+        """Looks ahead which of a window's fresh rows are taken, on a connection of its own.
+
+        Whoever uses it must have `meanwhile` told of each window applied since it was begun.
+        """
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            edits = await connection.fetchval(EDITS, self.projection.name)
+            return Probed(int(edits or 0), await self.taken(connection, folded.fresh))
+
+    def meanwhile(self, probed: Probed, applied: Folded) -> None:
+        """Adds what a window that was applied since may have taken."""
+        probed.taken.update(applied.gone)
+        for rows in (applied.fresh, applied.changed):
+            probed.taken.update(map(itemgetter(0), rows))
+            if self.claim_at:
+                probed.claims.update(map(itemgetter(*self.claim_at), rows))
+
+    async def taken(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> set[str]:
+        """The uris of those rows whose uri or claim a table has, as the connection sees it."""
+        columns = [list(map(itemgetter(at), rows)) for at in (0, *self.claim_at)]
+        texts, separator = joined_columns(columns)
+        return {record[0] for record in await connection.fetch(self.sql.taken, separator, *texts)}
+
+    async def apply(
+        self,
+        connection: asyncpg.Connection,
+        step: Step,
+        folded: Folded,
+        probed: Probed | None = None,
+    ) -> Applied:
         """Applies a folded window; when it returns all of it is committed, else nothing is.
 
-        Raises `CheckpointMoved` when the checkpoint is not at `step.after` (invariant 2), and
-        `Corruption` when the tables contradict each other.
+        What was `probed` before is relied on only as far as Postgres confirms it. Raises
+        `CheckpointMoved` when the checkpoint is not at `step.after` (invariant 2), and `Corruption`
+        when the tables contradict each other.
         """
         try:
             async with connection.transaction():
                 # First, so that of two owners the second waits here and then knows.
-                await self._move_checkpoint(connection, step)
-                return await self.write(connection, folded, step.through)
+                edits = await self._move_checkpoint(connection, step)
+                if probed is not None and probed.edits != edits:
+                    probed = None
+                return await self.write(connection, folded, step.through, probed)
         except asyncpg.UniqueViolationError as error:
+            if probed is not None:
+                return await self.apply(connection, step, folded)
             raise Corruption(
                 f"{self.projection.name}: {error.message}; its tables contradict each other, "
                 "rebuild the projection"
             ) from error
 
-    async def _move_checkpoint(self, connection: asyncpg.Connection, step: Step) -> None:
-        moved = await connection.execute(
+    async def _move_checkpoint(self, connection: asyncpg.Connection, step: Step) -> int:
+        edits = await connection.fetchval(
             MOVE_CHECKPOINT,
             self.projection.name,
             self.projection.version,
@@ -89,17 +137,24 @@ class TableWriter:
             step.events,
             step.events_per_second,
         )
-        if moved != "UPDATE 1":
+        if edits is None:
             raise CheckpointMoved(self.projection.name)
+        return int(edits)
 
-    async def write(self, connection: asyncpg.Connection, folded: Folded, through: int) -> Applied:
+    async def write(
+        self,
+        connection: asyncpg.Connection,
+        folded: Folded,
+        through: int,
+        probed: Probed | None = None,
+    ) -> Applied:
         """Writes a folded window within the transaction that the caller has open; `through` is
         the offset that its deltas belong to."""
         if folded.letters:
             await self._put_letters(connection, folded.letters)
         if folded.is_empty:
             return Applied(0, 0, 0)
-        work = _Work(connection, self, folded.revs)
+        work = _Work(connection, self, folded.revs, probed)
         removed = 0
         if folded.removed_accounts:
             removed = await work.remove_accounts(folded.removed_accounts, through)
@@ -151,10 +206,15 @@ class _Work:
     """The writing of one window: what it moved, and which claims are to be settled."""
 
     def __init__(
-        self, connection: asyncpg.Connection, writer: TableWriter, revs: Mapping[str, str]
+        self,
+        connection: asyncpg.Connection,
+        writer: TableWriter,
+        revs: Mapping[str, str],
+        probed: Probed | None,
     ) -> None:
         self.connection = connection
         self.revs = revs
+        self.probed = probed
         self.writer = writer
         self.sql = writer.sql
         self.tally: list[Tally[str]] = [Tally() for _ in self.sql.counters]
@@ -239,21 +299,25 @@ class _Work:
     async def _taken(self, rows: list[Row]) -> dict[str, Row]:
         """Those rows, by uri, whose uri or claim is taken, by a table or by a row before."""
         claim_at = self.writer.claim_at
-        others: dict[str, Row] = {}
-        if claim_at:
+        probed = self.probed
+        taken = probed.taken if probed else await self.writer.taken(self.connection, rows)
+        others = {row[0]: row for row in rows if row[0] in taken} if taken else {}
+        if not claim_at:
+            return others
+        claims = list(map(itemgetter(*claim_at), rows))
+        if len(set(claims)) < len(claims):
             firsts: dict[tuple[str, ...], str] = {}
-            claims = map(itemgetter(*claim_at), rows)
-            others = {
-                row[0]: row
+            others.update(
+                (row[0], row)
                 for row, claim in zip(rows, claims, strict=True)
                 if firsts.setdefault(claim, row[0]) != row[0]
-            }
-        columns = [list(map(itemgetter(at), rows)) for at in (0, *claim_at)]
-        texts, separator = joined_columns(columns)
-        found = await self.connection.fetch(self.sql.taken, separator, *texts)
-        if found:
-            taken = {record[0] for record in found}
-            others.update((row[0], row) for row in rows if row[0] in taken)
+            )
+        if probed and not probed.claims.isdisjoint(claims):
+            others.update(
+                (row[0], row)
+                for row, claim in zip(rows, claims, strict=True)
+                if claim in probed.claims
+            )
         return others
 
     async def _copy(self, rows: list[Row]) -> None:
@@ -299,7 +363,7 @@ class _Work:
         """Counts rows that were really inserted, all of those we sent (invariant 6)."""
         self.inserted += len(rows)
         for tally, at in zip(self.tally, self.writer.by_at, strict=True):
-            tally.update([row[at] for row in rows if row[at] is not None])
+            tally.update(key for key in map(itemgetter(at), rows) if key is not None)
 
     def _count(self, rows: Sequence[Cells], sign: int) -> None:
         """Counts rows that were really inserted (1) or deleted (-1) (invariant 6)."""

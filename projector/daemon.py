@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from projector.database import Database, is_transient, one_line, retrying
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CheckpointMoved
+from projector.formation import Formation
 from projector.lease import LeaseKeeper
 from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
@@ -55,6 +56,7 @@ class Daemon:
             on_log=self.reader.head_moved,
             on_outbox=self._wake_aggregates,
         )
+        formation = Formation(settings.window_events_max)
         self.tables = [
             TableProjector(
                 projection,
@@ -67,6 +69,7 @@ class Daemon:
                     events_min=settings.window_events_min,
                     window_seconds=settings.window_seconds,
                 ),
+                formation=formation,
                 on_deltas=self._wake_aggregates,
             )
             for projection in projections

@@ -32,7 +32,9 @@ TRIED: Final = """
 UPDATE projector.dead_letter SET attempts = attempts + 1, error = $2, reason = $3 WHERE id = $1
 """
 # Holds the projection's window back while the letter is tried, so that both see the same rows.
-HOLD: Final = "SELECT log_offset FROM projector.checkpoint WHERE projection = $1 FOR UPDATE"
+HOLD: Final = """
+UPDATE projector.checkpoint SET edits = edits + 1 WHERE projection = $1 RETURNING log_offset
+"""
 # All that the log has of a record since the letter's event: no index serves this, and the scan
 # begins at the letter.
 HISTORY: Final = f"""

@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 from projector.aggregate import Merged, Merger
-from projector.apply import Step, TableWriter
+from projector.apply import Probed, Step, TableWriter
 from projector.database import (
     APPLY_SETTINGS,
     Database,
@@ -24,6 +24,7 @@ from projector.database import (
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
 from projector.fold import Folded, Folder, Letter, Window
+from projector.formation import Formation
 from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
 from projector.statements import CHECKPOINT
@@ -39,12 +40,17 @@ REST_SECONDS_LIVE_MAX: Final = 0.02
 MANY_DELTAS: Final = 2_000
 
 
+PROBED_ROWS_MIN: Final = 1_000
+"""Windows of at least so many fresh rows are looked up ahead, on a connection of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A window, read and folded, ready to be applied."""
 
     window: Window
     folded: Folded
+    probed: Probed | None
 
 
 async def read_checkpoint(connection: asyncpg.Connection, declaration: Declaration) -> int:
@@ -76,6 +82,7 @@ class TableProjector:
         *,
         schema: str,
         window: AdaptiveWindow,
+        formation: Formation | None = None,
         on_deltas: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = projection.name
@@ -84,10 +91,12 @@ class TableProjector:
         self.reader = reader
         self.writer = TableWriter(projection, declarations, schema)
         self.pace = window
+        self.formation = formation or Formation(window.events_max)
         self.on_deltas = on_deltas
         self.checkpoint = 0
         self.rate = Rate()
         self._folder = Folder(projection)
+        self._probing: asyncpg.Connection | None = None
 
     async def run(self, stop: asyncio.Event, until: int | None = None) -> None:
         """Applies windows until told to stop, or until the checkpoint has reached `until`.
@@ -98,23 +107,35 @@ class TableProjector:
         connection = await self.database.connect(f"apply {self.name}", **APPLY_SETTINGS)
         following: asyncio.Task[Prepared] | None = None
         try:
-            self.checkpoint = await read_checkpoint(connection, self.projection)
+            self._moved_to(await read_checkpoint(connection, self.projection))
             if self.checkpoint > await self.reader.refresh():
                 raise Corruption(
                     f"{self.name} is at offset {self.checkpoint}, beyond the log's head "
                     f"{self.reader.head}; was the log restored from an older backup?"
                 )
+            before: Folded | None = None
             while not stop.is_set() and not self._done(until):
                 following = following or asyncio.create_task(self._prepare(self.checkpoint))
                 if not await _unless(stop, following):
                     break
                 prepared = following.result()
                 following = asyncio.create_task(self._prepare(prepared.window.through))
+                await self.formation.hold(self.name, prepared.window.through, self.reader.head)
+                if prepared.probed is not None and before is not None:
+                    self.writer.meanwhile(prepared.probed, before)
                 await self._apply(connection, prepared)
+                before = prepared.folded
         finally:
+            self.formation.left(self.name)
             if following is not None:
                 await _cancelled(following)
+            await close_quietly(self._probing)
+            self._probing = None
             await close_quietly(connection)
+
+    def _moved_to(self, checkpoint: int) -> None:
+        self.checkpoint = checkpoint
+        self.formation.at(self.name, checkpoint)
 
     def _done(self, until: int | None) -> bool:
         return until is not None and self.checkpoint >= until
@@ -127,19 +148,37 @@ class TableProjector:
             try:
                 next(steps)
             except StopIteration as end:
-                return Prepared(*end.value)
+                window, folded = end.value
+                break
             await asyncio.sleep(0)
+        many = len(folded.fresh) >= PROBED_ROWS_MIN
+        return Prepared(window, folded, await self._probe(folded) if many else None)
+
+    async def _probe(self, folded: Folded) -> Probed | None:
+        # Beside the window before, so that Postgres writes one while it looks up the next. What
+        # fails here is met again, and dealt with, when the window is applied.
+        try:
+            if self._probing is None or self._probing.is_closed():
+                self._probing = await self.database.connect(f"probe {self.name}", **APPLY_SETTINGS)
+            return await self.writer.probe(self._probing, folded)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            log.debug("%s: not probed ahead: %s", self.name, one_line(error))
+            return None
 
     async def _apply(self, connection: asyncpg.Connection, prepared: Prepared) -> None:
         begun = time.monotonic()
-        await self._apply_or_halve(connection, prepared.window, prepared.folded)
+        await self._apply_or_halve(connection, prepared.window, prepared.folded, prepared.probed)
         self.pace.took(time.monotonic() - begun)
 
     async def _apply_or_halve(
-        self, connection: asyncpg.Connection, window: Window, folded: Folded
+        self,
+        connection: asyncpg.Connection,
+        window: Window,
+        folded: Folded,
+        probed: Probed | None = None,
     ) -> None:
         try:
-            await self._commit(connection, window, folded)
+            await self._commit(connection, window, folded, probed)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             if not is_data_error(error):
                 raise
@@ -164,18 +203,24 @@ class TableProjector:
         log.warning("%s: event %d is a dead letter: %s", self.name, event.log_offset, letter.error)
         await self._commit(connection, window, Folded(letters=[letter]))
 
-    async def _commit(self, connection: asyncpg.Connection, window: Window, folded: Folded) -> None:
+    async def _commit(
+        self,
+        connection: asyncpg.Connection,
+        window: Window,
+        folded: Folded,
+        probed: Probed | None = None,
+    ) -> None:
         step = Step(window.after, window.through, window.events, self.rate.add(window.events))
         appends = await self.reader.appends(window) if is_recorded() else ()
         with apply_span(self.name, window, appends) as span:
-            applied = await self.writer.apply(connection, step, folded)
+            applied = await self.writer.apply(connection, step, folded, probed)
             span.did(
                 rows_inserted=applied.inserted,
                 rows_deleted=applied.deleted,
                 deltas=applied.deltas,
                 dead_letters=len(folded.letters),
             )
-        self.checkpoint = window.through
+        self._moved_to(window.through)
         if applied.inserted or applied.deleted:
             self.on_deltas()
 

@@ -18,7 +18,9 @@ MOVE_CHECKPOINT: Final = """
 UPDATE projector.checkpoint
 SET log_offset = $4, events = events + $5, events_per_second = $6, updated_at = now()
 WHERE projection = $1 AND version = $2 AND log_offset = $3
+RETURNING edits
 """
+EDITS: Final = "SELECT edits FROM projector.checkpoint WHERE projection = $1"
 CHECKPOINT: Final = "SELECT log_offset, version FROM projector.checkpoint WHERE projection = $1"
 PUT_OUTBOX: Final = """
 INSERT INTO projector.outbox (aggregate, counter, keys, deltas, projection, through_offset)

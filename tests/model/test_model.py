@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from events.event import Event
+from projector import projectors
 from tests.support.engine import project
 from tests.support.harness import Stage
 from tests.support.histories import budget, deliveries, histories, long_lists
@@ -49,13 +51,19 @@ def test_events_without_revs_are_always_applied(
 
 
 @budget(8)
-@given(events=deliveries(100), window=st.sampled_from((1, 2, 7, 1000)))
+@given(
+    events=deliveries(100),
+    window=st.sampled_from((1, 2, 7, 1000)),
+    probed=st.sampled_from((1, 3, 1000)),
+)
 def test_a_daemon_makes_the_tables_of_the_model(
-    stage: Stage, runner: asyncio.Runner, events: list[Event], window: int
+    stage: Stage, runner: asyncio.Runner, events: list[Event], window: int, probed: int
 ) -> None:
     async def run() -> None:
         await stage.begin(events)
-        await project(stage.database, window_events=window)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(projectors, "PROBED_ROWS_MIN", probed)
+            await project(stage.database, window_events=window)
         await assert_as_the_model(stage)
 
     runner.run(run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -16,6 +17,7 @@ from projector.database import APPLY_SETTINGS, Database
 from projector.declare import Aggregate, Projection
 from projector.errors import CheckpointMoved
 from projector.fold import Folder, Window
+from projector.projectors import Prepared
 from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, rows_of
 
 PROJECTIONS = [d for d in DECLARATIONS if isinstance(d, Projection)]
@@ -174,26 +176,45 @@ class Hand:
 
 
 class TableHand(Hand):
-    """Applies windows of one projection."""
+    """Applies windows of one projection; looks two of three up ahead, as a projector does that
+    is far behind: before the window that comes first is applied."""
 
     def __init__(self, stage: Stage, projection: Projection) -> None:
         super().__init__(stage, projection.name)
         self.projection = projection
         self.writer = TableWriter(projection, DECLARATIONS, "bsky")
         self.folder = Folder(projection)
+        self.ahead: Prepared | None = None
+        self.steps = 0
 
     async def step(self, events: int) -> bool:
         connection = await self.connected()
         if self.checkpoint is None:
             self.checkpoint = await connection.fetchval(CHECKPOINT, self.name)
-        window = self.stage.window(self.checkpoint, events, self.projection)
-        if window is None:
+            self.ahead = None
+        prepared = self.ahead or self.prepared(self.checkpoint, events)
+        if prepared is None:
             return False
-        window, folded = self.folder.fold_beginning(window)
+        self.ahead = await self.looked_up(prepared.window.through, events)
+        window, folded = prepared.window, prepared.folded
         step = Step(window.after, window.through, window.events)
-        await self.writer.apply(connection, step, folded)
+        await self.writer.apply(connection, step, folded, prepared.probed)
         self.checkpoint = window.through
+        if self.ahead is not None and self.ahead.probed is not None:
+            self.writer.meanwhile(self.ahead.probed, folded)
         return True
+
+    def prepared(self, after: int, events: int) -> Prepared | None:
+        window = self.stage.window(after, events, self.projection)
+        return Prepared(*self.folder.fold_beginning(window), None) if window else None
+
+    async def looked_up(self, after: int, events: int) -> Prepared | None:
+        self.steps += 1
+        prepared = self.prepared(after, events)
+        if prepared is None or not self.steps % 3:
+            return None
+        probed = await self.writer.probe(self.stage.prober, prepared.folded)
+        return replace(prepared, probed=probed)
 
 
 class AggregateHand(Hand):
@@ -220,6 +241,7 @@ class Stage:
         await create(self.database)
         self.admin = await self.database.connect("test admin")
         self.auditor = await self.database.connect("test auditor")
+        self.prober = await self.database.connect("test probe", **APPLY_SETTINGS)
         self.hands = self.new_hands()
         self.rivals = self.new_hands()
         return self
@@ -232,7 +254,12 @@ class Stage:
     async def close(self) -> None:
         """Lets go of all connections."""
         hands = (*self.hands, *self.rivals)
-        for connection in (self.admin, self.auditor, *(hand.connection for hand in hands)):
+        for connection in (
+            self.admin,
+            self.auditor,
+            self.prober,
+            *(hand.connection for hand in hands),
+        ):
             if connection is not None:
                 connection.terminate()
 
