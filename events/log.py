@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -227,13 +227,6 @@ class Appender:
         if last >= self.partitions[-1].end_offset:
             raise PartitionsShort(last)
         first = last - len(events) + 1
-        rows = [
-            (
-                offset, e.did, e.kind, e.action, e.collection, e.rkey, e.rev, e.cid,
-                e.source_cursor, e.record, e.time_us,
-            )
-            for offset, e in enumerate(events, first)
-        ]  # fmt: skip
         for partition in self.partitions:
             start = max(first, partition.first_offset)
             end = min(last + 1, partition.end_offset)
@@ -242,7 +235,7 @@ class Appender:
                     partition.table_name,
                     schema_name="projector",
                     columns=COLUMNS,
-                    records=rows[start - first : end - first],
+                    records=_rows(events[start - first : end - first], start),
                 )
         return first, last
 
@@ -292,6 +285,15 @@ class Appender:
             await self.connection.execute(
                 "INSERT INTO projector.log_partition VALUES ($1, $2, $3)", name, first, end
             )
+
+
+def _rows(events: Sequence[Event], first: int) -> Iterator[tuple[object, ...]]:
+    # Made while they are sent, so that Postgres need not wait for the last of them.
+    for offset, e in enumerate(events, first):
+        yield (
+            offset, e.did, e.kind, e.action, e.collection, e.rkey, e.rev, e.cid,
+            e.source_cursor, e.record, e.time_us,
+        )  # fmt: skip
 
 
 async def read_partitions(connection: asyncpg.Connection) -> list[Partition]:
