@@ -22,7 +22,9 @@ def event_key(event: Event) -> Hashable:
     are.
     """
     if event.kind == "commit" and event.rev:
-        return (event.did, event.rev, event.collection, event.rkey, event.action, event.cid)
+        # One text takes half the memory of its parts. None of them has a NUL: decoders refuse it.
+        collection, rkey, cid = event.collection or "", event.rkey or "", event.cid or ""
+        return "\0".join((event.did, event.rev, collection, rkey, event.action, cid))
     return (event.did, event.kind, event.action, event.collection, event.rkey, event.record,
             event.time_us)  # fmt: skip
 

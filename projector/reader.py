@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -17,6 +17,9 @@ from projector.database import Database, close_quietly, is_transient, retrying
 from projector.fold import Window
 
 T = TypeVar("T")
+
+EVENT_BYTES: Final = 700
+"""What an event takes in memory beside its record's JSON, about."""
 
 
 @dataclass(slots=True)
@@ -34,7 +37,7 @@ class Block:
         for event in events:
             if event.kind == "commit":
                 self.commits.setdefault(event.collection or "", []).append(event)
-                self.record_bytes += len(event.record or b"") + 400
+                self.record_bytes += len(event.record or b"") + EVENT_BYTES
             elif event.removes_account:
                 self.removals.append(event)
         self.through = through
@@ -73,7 +76,7 @@ class LogReader:
         *,
         block_events: int = 10_000,
         fetch_events: int = 2_000,
-        bytes_max: int = 256 * 1024 * 1024,
+        bytes_max: int = 64 * 1024 * 1024,
     ) -> None:
         self.database = database
         self.collections = sorted(set(collections))
