@@ -11,6 +11,9 @@ from projector.declare import Aggregate
 from projector.errors import Corruption
 from projector.statements import listed, quoted
 
+AUDIT_SECONDS_MAX = 86_400.0
+"""The longest that one statement of an audit may take; a large database takes its time."""
+
 MOVE_CHECKPOINT = """
 UPDATE projector.checkpoint
 SET log_offset = greatest(log_offset, $3), events = events + $4, events_per_second = $5,
@@ -149,7 +152,9 @@ async def audit(
                 sql = audit_statement(aggregate, counter, schema)
                 found += [
                     Difference(aggregate.name, counter, *row)
-                    for row in await connection.fetch(sql, differences_max, timeout=None)
+                    for row in await connection.fetch(
+                        sql, differences_max, timeout=AUDIT_SECONDS_MAX
+                    )
                 ]
     return found
 
@@ -162,7 +167,8 @@ async def audited_keys(
         [
             int(
                 await connection.fetchval(
-                    f"SELECT count(*) FROM {quoted(schema)}.{quoted(a.table)}", timeout=None
+                    f"SELECT count(*) FROM {quoted(schema)}.{quoted(a.table)}",
+                    timeout=AUDIT_SECONDS_MAX,
                 )
             )
             for a in aggregates

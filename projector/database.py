@@ -35,6 +35,9 @@ APPLY_SETTINGS: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
+    # A window's keys may look like much to the planner: starting workers takes longer than to find
+    # them.
+    "max_parallel_workers_per_gather": "0",
 }
 
 COMMON_SETTINGS: Final = {
@@ -73,6 +76,8 @@ class Database:
             self.url,
             timeout=self.connect_timeout_seconds,
             command_timeout=self.command_timeout_seconds,
+            # Plans are kept as long as the connection: made anew they cost as much as a window.
+            max_cached_statement_lifetime=0,
             server_settings={
                 **COMMON_SETTINGS,
                 **self.settings,

@@ -7,91 +7,85 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import uvloop
 
-from events.event import Batch
-from ops.bench.floor import Load, copy_log, copy_rows, read_back
-from ops.bench.flow import append, batches_of, end_to_end, project, prove, spec, write_lines
+from ops.bench import alternatives, growth, popularity, throughput
+from ops.bench.alone import Alone
+from ops.bench.bloat import Bloat
+from ops.bench.latency import Latencies
 from ops.bench.place import Place, machine, place
-from ops.bench.popularity import Popularity
-from ops.bench.report import FLOOR, Report
+from ops.bench.report import Report, say
+from ops.bench.resources import Resources
+from ops.bench.section import Section
+from ops.bench.throughput import Throughput
+from ops.bench.workload import Workload
+from projector.embedded_redis import EmbeddedUnavailable, find_redis_servers
 from projector.environment import settings
+from projector.errors import ProjectorError
 from projector.memory import collect_rarely
 from projector.registry import installed
 
-PARTS = ("append", "projected", "floor", "generated", "file", "follows")
+Part = Callable[[], Awaitable[list[Section]]]
+
+DEFAULT: Final = (*throughput.PARTS, "apply", "latency", "follows", "alternatives")
+"""What a run without options measures, in less than ten minutes."""
+LONG: Final = ("sizes", "projections", "resources", "bloat")
+"""What is measured only when it is named."""
+PARTS: Final = (*DEFAULT, *LONG)
+NEED_REDIS: Final = ("redis", "resources")
 
 
 async def measure(options: argparse.Namespace) -> Report:
-    """Does the whole run."""
+    """Does the whole run, part by part."""
+    collect_rarely()
     async with place(options.database, settings(), installed(), options.postgres) as where:
         about = {**machine(), "postgres": await where.server_version()}
         chosen = {name: value for name, value in vars(options).items() if name != "database"}
-        report = Report(about, chosen, options.events)
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            if set(options.only) - {"follows"}:
-                await _flows(where, options, report, Path(folder))
-        if "follows" in options.only:
-            say("follows")
-            async with where.fresh() as database:
-                report.follows = await Popularity(where, options.seed).measure(database)
+        report = Report(about, chosen)
+        with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+            for name, part in parts(options, where, Path(folder)):
+                begun = time.monotonic()
+                for section in await part():
+                    report.add(section)
+                say(f"{name} took {time.monotonic() - begun:.0f} s")
     return report
 
 
-async def _flows(where: Place, options: argparse.Namespace, report: Report, folder: Path) -> None:
-    say(f"making {options.events:,} events")
-    batches = await batches_of(where, options.events, options.seed)
-    write_lines(batches, folder / "events.jsonl")
-    warm = min(len(batches), 1 + 20_000 // where.settings.batch_events_max)
-    collect_rarely()
-    for number in range(options.rounds + 1):
-        say(f"round {number} of {options.rounds}" if number else "warming up")
-        into = report if number else Report({}, {}, 0)
-        part = batches if number else batches[:warm]
-        await _round(where, options, into, part, folder / "events.jsonl" if number else None)
+def parts(options: argparse.Namespace, where: Place, folder: Path) -> list[tuple[str, Part]]:
+    """What is wanted, in its order: what starts processes of its own before what fills ours."""
+    seed, rounds, only = options.seed, options.rounds, options.only
+    load = Workload(where, options.events, seed, folder)
+    resources = Resources(where, options.backlog, seed, folder)
+    bloat = Bloat(where, options.bloat_rate, options.bloat_seconds, seed, folder)
+    latency = Latencies(where, seed, options.latency_seconds, folder)
+    sizes = partial(growth.size_section, where, seed=seed, sizes=options.sizes, rounds=rounds)
+    flows = Throughput(where, load, only, seed)
+    all_parts: list[tuple[str, Part]] = [
+        ("latency", partial(_one, latency.measure)),
+        ("throughput", partial(_one, partial(flows.measure, rounds))),
+        ("apply", partial(_one, partial(Alone(where, load).measure, rounds))),
+        ("follows", partial(_one, partial(popularity.section, where, seed=seed))),
+        ("alternatives", partial(_one, partial(alternatives.section, where, seed=seed))),
+        ("sizes", partial(_one, sizes)),
+        ("projections", partial(_one, partial(growth.number_section, where, seed=seed))),
+        ("resources", resources.measure),
+        ("bloat", partial(_one, bloat.measure)),
+    ]
+    wanted = {*only} | ({"throughput"} if {*only} & {*throughput.PARTS} else set())
+    return [(name, part) for name, part in all_parts if name in wanted]
 
 
-async def _round(
-    where: Place,
-    options: argparse.Namespace,
-    report: Report,
-    batches: Sequence[Batch],
-    file: Path | None,
-) -> None:
-    """Each measurement once, one after the other, each in a fresh database."""
-    only, events = options.only, sum(len(batch.events) for batch in batches)
-    loads: list[Load] = []
-    if {"append", "projected", "floor"} & set(only):
-        async with where.fresh() as database:
-            await append(where, database, batches, report.rounds("append"))
-            if {"projected", "floor"} & set(only):
-                await project(where, database, report.rounds("projected"))
-                await prove(where, database, events)
-            if "floor" in only:
-                loads = await read_back(where, database)
-        async with where.fresh() as database:
-            await copy_log(where, database, batches, report.rounds("log by COPY"))
-    if loads:
-        async with where.fresh() as database:
-            await copy_rows(where, database, loads, report.rounds(FLOOR))
-        del loads
-    for part, source in (("generated", spec(events, options.seed)), ("file", f"file:{file}")):
-        if part in only and (part == "generated" or file is not None):
-            async with where.fresh() as database:
-                rounds = report.rounds(f"end to end, {part}")
-                await end_to_end(where, database, source, Path(), rounds)
-                await prove(where, database, events)
+async def _one(part: Callable[[], Awaitable[Section]]) -> list[Section]:
+    return [await part()]
 
 
-def say(line: str) -> None:
-    """Progress, on standard error."""
-    print(f"bench: {line}", file=sys.stderr, flush=True)
-
-
-def parsed() -> argparse.Namespace:
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench", description=__doc__)
     add = parser.add_argument
@@ -102,21 +96,52 @@ def parsed() -> argparse.Namespace:
     add("--database", help="URL of a server; none: one of our own in a temporary folder")
     add("--postgres", action="append", default=[], metavar="NAME=VALUE",
         help="a setting of the server of our own; may be repeated")  # fmt: skip
-    add("--only", type=lambda text: text.split(","), default=list(PARTS),
-        help=f"parts to measure, by commas, of {', '.join(PARTS)}")  # fmt: skip
+    add("--only", type=lambda text: text.split(","), default=list(DEFAULT),
+        help=f"parts, by commas: {', '.join(DEFAULT)} [these]; {', '.join(LONG)}")  # fmt: skip
+    add("--backlog", type=int, default=1_000_000, metavar="EVENTS",
+        help="events of `resources` [1,000,000]")  # fmt: skip
+    add("--sizes", type=lambda text: [int(n) for n in text.split(",")], metavar="N,N",
+        default=[10_000, 100_000, 1_000_000],
+        help="rows in the tables of `sizes` [10000,100000,1000000]")  # fmt: skip
+    add("--latency-seconds", type=float, default=20, metavar="S",
+        help="how long each rate of `latency` is kept up [20]")  # fmt: skip
+    add("--bloat-seconds", type=float, default=60, metavar="S", help="how long `bloat` lasts [60]")
+    add("--bloat-rate", type=int, default=1_000, metavar="N",
+        help="events a second of `bloat` [1,000]")  # fmt: skip
     add("--save", metavar="NAME", help="keep the figures in ops/bench/results/NAME.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if unknown := set(options.only) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
 
 
+def without_redis(only: Sequence[str]) -> list[str]:
+    """The parts that can be measured here: some need a redis-server."""
+    try:
+        find_redis_servers()
+    except EmbeddedUnavailable as error:
+        say(f"left out, {', '.join(NEED_REDIS)}: {error}")
+        return [name for name in only if name not in NEED_REDIS]
+    return list(only)
+
+
+def _is_trouble(record: logging.LogRecord) -> bool:
+    """Whether a source says more than that it began or ended."""
+    text = record.getMessage()
+    return "read to its end" not in text and "connected to" not in text
+
+
 def main() -> None:
     """Measures, prints, saves."""
     options = parsed()
+    options.only = without_redis(options.only)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        report = runner.run(measure(options))
+    logging.getLogger("projector.sources").addFilter(_is_trouble)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            report = runner.run(measure(options))
+    except ProjectorError as error:
+        sys.exit(f"bench: {error}")
     print(report.text())
     if options.save:
         say(f"saved {report.save(options.save)}")

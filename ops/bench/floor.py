@@ -1,7 +1,8 @@
 """The floor: plain binary COPY of the same final rows into the same tables with the same indexes.
 
 No projector can be faster than that without dropping indexes. Every table has a connection of its
-own, all work at once, and the rows are in memory before the clock starts.
+own, all work at once, and the rows are in memory before the clock starts. End to end the log is
+written too: its floor has the log's rows among what is copied.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncpg
 
 from events.event import Batch
 from events.log import COLUMNS
+from events.rows import times_in_microseconds
 from ops.bench.place import Place, Usage
 from projector.database import APPLY_SETTINGS, Database
 from projector.declare import Projection
@@ -25,13 +27,16 @@ SELECT attname::text FROM pg_attribute
 WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 ORDER BY attnum
 """
+FIRST_PARTITION: Final = """
+SELECT table_name FROM projector.log_partition ORDER BY first_offset LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The rows of one table, as asyncpg takes them."""
+    """The rows of one table, as asyncpg takes them. Without a table they are the log's."""
 
-    table: str
+    table: str | None
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
 
@@ -64,55 +69,48 @@ async def read_back(place: Place, database: Database) -> list[Load]:
     return loads
 
 
-async def copy_rows(
+def log_load(batches: Sequence[Batch]) -> Load:
+    """The log's rows of all events."""
+    events = (event for batch in batches for event in batch.events)
+    rows: list[tuple[object, ...]] = [
+        (
+            offset, e.did, e.kind, e.action, e.collection, e.rkey, e.rev, e.cid,
+            e.source_cursor, e.record, e.time_us,
+        )
+        for offset, e in enumerate(events, 1)
+    ]  # fmt: skip
+    return Load(None, COLUMNS, rows)
+
+
+async def copy_all(
     place: Place, database: Database, loads: Sequence[Load], into: list[Usage]
 ) -> None:
-    """Loads all tables at once, one COPY and one transaction each."""
-    connections = [await database.connect("floor", **APPLY_SETTINGS) for _ in loads]
+    """Loads everything at once, by one COPY and one transaction for each table.
+
+    As in the engine, only what goes into the log waits for the disk.
+    """
+    connections = [
+        await database.connect("floor", **({} if load.table is None else APPLY_SETTINGS))
+        for load in loads
+    ]
     try:
+        pairs = list(zip(connections, loads, strict=True))
+        for connection in connections:
+            await times_in_microseconds(connection)
+        partition = str(await connections[0].fetchval(FIRST_PARTITION))
         with place.metered(into):
-            await asyncio.gather(
-                *(
-                    connection.copy_records_to_table(
-                        load.table,
-                        schema_name=place.settings.schema,
-                        columns=load.columns,
-                        records=load.rows,
-                    )
-                    for connection, load in zip(connections, loads, strict=True)
-                )
-            )
+            async with asyncio.TaskGroup() as group:
+                for connection, load in pairs:
+                    group.create_task(_copy(place, connection, load, partition))
     finally:
         for connection in connections:
             await connection.close()
 
 
-async def copy_log(
-    place: Place, database: Database, batches: Sequence[Batch], into: list[Usage]
-) -> None:
-    """Loads the log's rows by one COPY into its partition: the floor of appending."""
-    connection = await database.connect("floor")
-    try:
-        partition, now = await _partition_and_time(connection)
-        events = (event for batch in batches for event in batch.events)
-        rows = [
-            (
-                offset, e.did, e.kind, e.action, e.collection, e.rkey, e.rev, e.cid,
-                e.source_cursor, e.record, e.occurred_at, now,
-            )
-            for offset, e in enumerate(events, 1)
-        ]  # fmt: skip
-        with place.metered(into):
-            await connection.copy_records_to_table(
-                partition, schema_name="projector", columns=COLUMNS, records=rows
-            )
-    finally:
-        await connection.close()
-
-
-async def _partition_and_time(connection: asyncpg.Connection) -> tuple[str, object]:
-    row = await connection.fetchrow(
-        "SELECT table_name, now() FROM projector.log_partition ORDER BY first_offset LIMIT 1"
+async def _copy(place: Place, connection: asyncpg.Connection, load: Load, partition: str) -> None:
+    await connection.copy_records_to_table(
+        load.table or partition,
+        schema_name=place.settings.schema if load.table else "projector",
+        columns=load.columns,
+        records=load.rows,
     )
-    assert row is not None
-    return row[0], row[1]

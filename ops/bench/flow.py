@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
+
+import asyncpg
 
 from events.event import Batch
-from events.generate import lines
-from events.sources.generate import GenerateSource
 from ops.bench.place import Place, Usage
+from ops.bench.processes import eventually
 from projector.aggregate import audit
-from projector.commands.up import Run, everything
+from projector.commands.up import Run, caught_up, everything
 from projector.daemon import Daemon
 from projector.database import Database
 from projector.declare import Aggregate
 from projector.ingest import LogSink, ingest
 from projector.lease import LeaseKeeper
+
+HEAD: Final = "SELECT head FROM projector.log_head"
 
 
 class Prepared:
@@ -36,25 +41,6 @@ class Prepared:
 
     async def committed(self, cursor: str) -> None:
         """Nothing waits for it."""
-
-
-def spec(events: int, seed: int) -> str:
-    """The generated source that everything measured here comes from."""
-    return f"generate:events={events},seed={seed}"
-
-
-async def batches_of(place: Place, events: int, seed: int) -> list[Batch]:
-    """The batches as `ingest` would be handed them."""
-    text = spec(events, seed).partition(":")[2]
-    source = GenerateSource.parse(text, place.settings.batch_events_max)
-    return [batch async for batch in source.batches(None)]
-
-
-def write_lines(batches: Sequence[Batch], path: Path) -> None:
-    """The events as a file of Jetstream lines."""
-    with path.open("wb") as file:
-        for batch in batches:
-            file.writelines(lines(batch.events))
 
 
 async def append(
@@ -77,9 +63,12 @@ async def append(
         await keeper.close()
 
 
-async def project(place: Place, database: Database, into: list[Usage]) -> None:
-    """One daemon over all projections, until the whole log is in tables and counts."""
-    daemon = Daemon(database, place.declarations, place.settings)
+async def project(
+    place: Place, database: Database, into: list[Usage], only: Sequence[str] = ()
+) -> None:
+    """One daemon over all projections, or those named, until the whole log is in tables and
+    counts."""
+    daemon = Daemon(database, place.declarations, place.settings, only=only)
     with place.metered(into):
         await daemon.run(asyncio.Event(), until_caught_up=True)
 
@@ -94,13 +83,83 @@ async def end_to_end(
     assert finished
 
 
+async def end_to_end_live(
+    place: Place,
+    database: Database,
+    source: str,
+    events: int,
+    into: list[Usage],
+    *,
+    redis: int | None = None,
+) -> None:
+    """The same with a source that never ends: until `events` events are in tables and counts."""
+    async with running(place, database, source) as going:
+        with place.metered(into, redis):
+            await arrived(place, database, events, going, seconds_max=120 + events / 500)
+
+
+@asynccontextmanager
+async def running(
+    place: Place, database: Database, source: str
+) -> AsyncIterator[asyncio.Task[bool]]:
+    """What `projector up SOURCE` does, for as long as the body; stopped softly at its end."""
+    stop = asyncio.Event()
+    run = Run(database, source, place.settings, Path(), False, False, True)
+    going = asyncio.create_task(everything(run, stop), name="up")
+    try:
+        yield going
+        stop.set()
+        async with asyncio.timeout(place.settings.stop_seconds):
+            await going
+    finally:
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+
+
+async def arrived(
+    place: Place,
+    database: Database,
+    events: int,
+    going: asyncio.Task[bool],
+    *,
+    seconds_max: float,
+) -> None:
+    """Waits until `events` events are in tables and counts; fails where `going` does, or late."""
+
+    async def all_counted() -> None:
+        connection = await database.connect("bench")
+        try:
+            assert await eventually(lambda: _has(connection, events), seconds_max)
+        finally:
+            await connection.close()
+        await caught_up(database, place.declarations)
+
+    waiting = asyncio.create_task(all_counted())
+    try:
+        await asyncio.wait(
+            (waiting, going), timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not waiting.done():
+            if going.done():
+                going.result()
+            raise TimeoutError(f"{events:,} events were not there after {seconds_max:.0f} s")
+        waiting.result()
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def _has(connection: asyncpg.Connection, events: int) -> bool:
+    return int(await connection.fetchval(HEAD)) >= events
+
+
 async def prove(place: Place, database: Database, events: int) -> None:
     """Fails unless every count is that of its rows, and the log holds all events."""
     aggregates = [d for d in place.declarations if isinstance(d, Aggregate)]
     connection = await database.connect("bench")
     try:
         found = await audit(connection, aggregates, place.settings.schema)
-        head = await connection.fetchval("SELECT head FROM projector.log_head")
+        head = await connection.fetchval(HEAD)
     finally:
         await connection.close()
     if found or head != events:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from ops.bench.processes import tree_cpu_seconds
 from projector.database import Database
 from projector.declare import Declaration
 from projector.embedded_postgres import EmbeddedPostgres
@@ -23,16 +24,17 @@ from projector.schema import create
 from projector.settings import Settings
 
 NAME: Final = "projector_bench"
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What something took. CPU is user and system time; of Postgres None where it is remote."""
+    """What something took. CPU is user and system time; of a server None where it is remote, or
+    takes no part."""
 
     seconds: float
     own_cpu_seconds: float
     postgres_cpu_seconds: float | None
+    redis_cpu_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -85,42 +87,24 @@ class Place:
             await connection.close()
 
     @contextmanager
-    def metered(self, into: list[Usage]) -> Iterator[None]:
-        """Appends to `into` what the body took."""
-        postgres, own, begun = self._postgres_cpu(), time.process_time(), time.perf_counter()
+    def metered(self, into: list[Usage], redis: int | None = None) -> Iterator[None]:
+        """Appends to `into` what the body took; `redis` is the process of a Redis, if any."""
+        before, begun = self._cpu(redis), time.perf_counter()
         yield
-        seconds, own = time.perf_counter() - begun, time.process_time() - own
-        after = self._postgres_cpu()
-        known = None if postgres is None or after is None else after - postgres
-        into.append(Usage(seconds, own, known))
+        seconds = time.perf_counter() - begun
+        took = [_difference(a, b) for a, b in zip(self._cpu(redis), before, strict=True)]
+        into.append(Usage(seconds, took[0] or 0.0, took[1], took[2]))
 
-    def _postgres_cpu(self) -> float | None:
-        """CPU seconds of the server's processes, those that have ended too."""
-        if self.postmaster is None:
-            return None
-        root = str(self.postmaster)
-        while True:
-            before = _stat(root)[:4]  # utime, stime, and those of its ended children
-            ticks = sum(_ticks(before))
-            for entry in Path("/proc").iterdir():
-                if entry.name.isdecimal() and (stat := _stat(entry.name)) and stat[4] == root:
-                    ticks += sum(_ticks(stat[:2]))
-            if _stat(root)[2:4] == before[2:]:  # else a process may have ended uncounted
-                return ticks / TICKS
+    def _cpu(self, redis: int | None) -> tuple[float | None, ...]:
+        """CPU seconds so far: ours, Postgres's, Redis's."""
+        servers = (
+            None if pid is None else tree_cpu_seconds(pid) for pid in (self.postmaster, redis)
+        )
+        return (time.process_time(), *servers)
 
 
-def _ticks(fields: Sequence[str]) -> list[int]:
-    return [int(text) for text in fields]
-
-
-def _stat(pid: str) -> list[str]:
-    """utime, stime, cutime, cstime and parent of a process; nothing where it is gone."""
-    try:
-        text = Path("/proc", pid, "stat").read_text()
-    except OSError:
-        return []
-    fields = text.rpartition(")")[2].split()
-    return [*fields[11:15], fields[1]]
+def _difference(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before
 
 
 @asynccontextmanager

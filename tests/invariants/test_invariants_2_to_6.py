@@ -95,6 +95,7 @@ def test_invariant_2_of_two_who_believe_they_own_it_one_rolls_back(
                              for side in (stage.hands, stage.rivals)]  # fmt: skip
         for hand in hands:
             await hand.connected()
+            hand.checkpoint = 0
         results = await asyncio.gather(*(h.step(100) for h in hands), return_exceptions=True)
         assert sorted(map(repr, results)) == ["CheckpointMoved('like')", "True"]
         await stage.assert_counts_are_exact()
