@@ -26,19 +26,36 @@ START_SECONDS_MAX: Final = 120
 SOCKET_PATH_BYTES_MAX: Final = 100
 SYSTEM_USER: Final = "pgserver"
 
+CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+BUFFERS_BYTES_MAX: Final = 8 * 2**30
+
+
+def _memory_bytes() -> int:
+    """What the machine has, or what a container may use of it."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(memory, int(CGROUP_LIMIT.read_text()))
+    except (OSError, ValueError):
+        return memory
+
+
+# A quarter of the memory, as the manual has it. It is taken only as the tables grow; with less,
+# each insert into a large index first has to make room for its page.
+BUFFERS_MIB: Final = min(_memory_bytes() // 4, BUFFERS_BYTES_MAX) // 2**20
+
 # For one small machine that serves one application. The log is the truth, so appends wait for the
 # disk (synchronous_commit stays on); projectors turn that off for themselves.
-CONFIGURATION: Final = """
+CONFIGURATION: Final = f"""
 listen_addresses = ''
 max_connections = 60
-shared_buffers = 512MB
+shared_buffers = {BUFFERS_MIB}MB
 max_wal_size = 8GB
 min_wal_size = 1GB
 checkpoint_timeout = 15min
 wal_buffers = 32MB
 work_mem = 32MB
 maintenance_work_mem = 256MB
-effective_cache_size = 4GB
+effective_cache_size = {2 * BUFFERS_MIB}MB
 random_page_cost = 1.1
 autovacuum_naptime = 20s
 autovacuum_vacuum_cost_limit = 1000

@@ -9,7 +9,7 @@ AHEAD_WINDOWS: Final = 1
 """How far ahead of the slowest a projector waits for it, in windows."""
 APART_WINDOWS: Final = 4
 """Beyond this distance two projectors are not in formation: neither waits for the other."""
-HOLD_SECONDS_MAX: Final = 1.0
+HOLD_SECONDS_MAX: Final = 10.0
 
 
 class Formation:
@@ -20,8 +20,8 @@ class Formation:
     the machine's cores for itself when the others are through with their window.
 
     Nobody is held at the log's head, nor by one that is far behind, nor longer than
-    `hold_seconds_max` a window: a projection that is stuck slows the others' catch-up, and their
-    live windows not at all (invariant 10).
+    `hold_seconds_max` a window. So one that is stuck delays the others' catch-up for a few windows,
+    until they are out of its sight, and their live windows not at all (invariant 10).
     """
 
     def __init__(self, window_events: int, *, hold_seconds_max: float = HOLD_SECONDS_MAX) -> None:

@@ -58,7 +58,9 @@ class FullRedis:
         source = Prepared(batches)
         target = StreamTarget(f"{self.server.url}&stream={stream}", source, self.settings)
         await ingest(source, target, asyncio.Event())
-        # The file that the server writes beside is made small now, not while it is measured.
+        # The file that the server writes beside is made small now, not while it is measured; the
+        # server may be about it already.
+        assert await eventually(self._is_settled, REWRITE_SECONDS_MAX)
         await self._link.run("BGREWRITEAOF")
         assert await eventually(self._is_settled, REWRITE_SECONDS_MAX)
 
