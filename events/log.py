@@ -64,7 +64,9 @@ TRACES_KEPT_EVENTS: Final = 1_000_000
 FORGET_TRACES = "DELETE FROM projector.append_trace WHERE through_offset < $1"
 TRACES = """
 SELECT traceparent FROM projector.append_trace
-WHERE through_offset > $1 AND first_offset <= $2 ORDER BY through_offset LIMIT 128
+WHERE through_offset > $1 AND first_offset <= $2 AND through_offset <= (
+    SELECT coalesce(min(through_offset), $2) FROM projector.append_trace WHERE through_offset >= $2)
+ORDER BY through_offset LIMIT 128
 """
 PARTITIONS = """
 SELECT table_name, first_offset, end_offset FROM projector.log_partition ORDER BY first_offset

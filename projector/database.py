@@ -35,6 +35,9 @@ APPLY_SETTINGS: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
+    # Holders of claims are asked for in the claim's order, which only its own index gives.
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
     # A window's keys may look like much to the planner: starting workers takes longer than to find
     # them.
     "max_parallel_workers_per_gather": "0",
@@ -86,13 +89,13 @@ class Database:
             },
         )
 
-    async def first_connect(self, role: str) -> asyncpg.Connection:
+    async def first_connect(self, role: str, **settings: str) -> asyncpg.Connection:
         """Connects once, for a command that somebody waits for; checks the server's version.
 
         Raises `CannotConnect` or `SchemaMismatch`, in a line that says what to do.
         """
         try:
-            connection = await self.connect(role)
+            connection = await self.connect(role, **settings)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             raise CannotConnect(
                 f"cannot connect to {masked(self.url)}: {one_line(error)}; check --database (or "

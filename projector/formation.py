@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 AHEAD_WINDOWS: Final = 1
 """How far ahead of the slowest a projector waits for it, in windows."""
 APART_WINDOWS: Final = 4
 """Beyond this distance two projectors are not in formation: neither waits for the other."""
-HOLD_SECONDS_MAX: Final = 10.0
+PATIENCE: Final = 3.0
+"""How much longer than its last window one may take before nobody waits for it, in times."""
+PATIENCE_SECONDS_MIN: Final = 1.0
+PATIENCE_SECONDS_MAX: Final = 10.0
+
+
+@dataclass(slots=True)
+class _Place:
+    checkpoint: int
+    since: float
+    patience_seconds: float
 
 
 class Formation:
@@ -19,21 +32,24 @@ class Formation:
     once and few blocks are in memory; and the slowest, on which the end of a catch-up hangs, has
     the machine's cores for itself when the others are through with their window.
 
-    Nobody is held at the log's head, nor by one that is far behind, nor longer than
-    `hold_seconds_max` a window. So one that is stuck delays the others' catch-up for a few windows,
-    until they are out of its sight, and their live windows not at all (invariant 10).
+    Nobody is held at the log's head, nor by one that is far behind, nor by one that is stuck: that
+    takes several times as long as for its last window. So a blocked projection delays the others
+    once, for a second or a few, while they catch up, and never while they are live (invariant 10).
     """
 
-    def __init__(self, window_events: int, *, hold_seconds_max: float = HOLD_SECONDS_MAX) -> None:
+    def __init__(self, window_events: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._ahead = AHEAD_WINDOWS * window_events
         self._apart = APART_WINDOWS * window_events
-        self._hold_seconds_max = hold_seconds_max
-        self._places: dict[str, int] = {}
+        self._clock = clock
+        self._places: dict[str, _Place] = {}
         self._moved = asyncio.Event()
 
     def at(self, name: str, checkpoint: int) -> None:
         """Says where a projector is."""
-        self._places[name] = checkpoint
+        now, before = self._clock(), self._places.get(name)
+        took = now - before.since if before else 0.0
+        patience = min(max(PATIENCE * took, PATIENCE_SECONDS_MIN), PATIENCE_SECONDS_MAX)
+        self._places[name] = _Place(checkpoint, now, patience)
         self._wake()
 
     def left(self, name: str) -> None:
@@ -43,18 +59,24 @@ class Formation:
 
     async def hold(self, name: str, through: int, head: int) -> None:
         """Waits before applying a window up to `through` while `name` is too far ahead."""
-        if through >= head or not self._is_ahead(name):
-            return
-        try:
-            async with asyncio.timeout(self._hold_seconds_max):
-                while self._is_ahead(name):
+        while through < head and (seconds := self._seconds_to_wait(name)) > 0:
+            try:
+                async with asyncio.timeout(seconds):
                     await self._moved.wait()
-        except TimeoutError:
-            return
+            except TimeoutError:
+                continue
 
-    def _is_ahead(self, name: str) -> bool:
-        place = self._places[name]
-        return any(self._ahead <= place - other < self._apart for other in self._places.values())
+    def _seconds_to_wait(self, name: str) -> float:
+        """How long the one behind that is waited for longest may still take; 0: there is none."""
+        at, now = self._places[name].checkpoint, self._clock()
+        return max(
+            (
+                other.since + other.patience_seconds - now
+                for other in self._places.values()
+                if self._ahead <= at - other.checkpoint < self._apart
+            ),
+            default=0.0,
+        )
 
     def _wake(self) -> None:
         self._moved.set()

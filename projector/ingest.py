@@ -144,7 +144,7 @@ class LogSink:
         old = self._appender
         if old is not None and not old.connection.is_closed():
             return old
-        connection = await self.database.connect("append")
+        connection = await self.database.connect("append", enable_seqscan="off")
         try:
             appender = Appender(
                 connection,

@@ -239,7 +239,7 @@ class _Maker:
             arrays = ", ".join(split(i, 1) for i in range(2, len(unique) + 3))
             parts.append(
                 f"SELECT r.uri FROM unnest({arrays}) AS r(uri, {listed(unique)})"
-                f" JOIN {self.base} AS t ON {self.same_group.format('t', 'r')}"
+                f" {self._holder('r')}"
             )
         given = f"WITH given AS MATERIALIZED (SELECT {split(2, 1)} AS uris) "
         return given + " UNION ALL ".join(parts)
@@ -276,6 +276,23 @@ class _Maker:
         into = self.shelf if self.table.unique else self.base
         return f"INSERT INTO {into} ({self.columns}) SELECT {self.values} FROM {self.rows}"
 
+    def _holder(self, of: str) -> str:
+        """Joins, as `t`, the row that holds the claim that `of` has; for `of` whose claim is free,
+        nothing.
+
+        A claim is asked for as a range of one, in the claim's order: only the index on the whole
+        claim gives that, whatever is believed of how many rows a subject or an account has.
+        """
+        first, *others = self.table.unique or ()
+        last = others.pop()
+        equal = "".join(f" AND h.{quoted(c)} = {of}.{quoted(c)}" for c in others)
+        return (
+            f'CROSS JOIN LATERAL (SELECT h.uri, h."indexedAt" FROM {self.base} AS h'
+            f" WHERE h.{quoted(first)} = ANY(ARRAY[{of}.{quoted(first)}]){equal}"
+            f" AND h.{quoted(last)} BETWEEN {of}.{quoted(last)} AND {of}.{quoted(last)}"
+            f" ORDER BY h.{quoted(first)}, h.{quoted(last)}) AS t"
+        )
+
     def _first(self, condition: str = "") -> str:
         # The collation is stated: the order must be the same in every database.
         keys = listed((*(self.table.unique or ()), "indexedAt", "uri"), "l.")
@@ -289,40 +306,40 @@ class _Maker:
     def demote(self) -> str:
         """Moves holders of claims to the shelf where an earlier row waits there."""
         return (
-            f"WITH {self._first()}, beaten AS (DELETE FROM {self.base} AS t USING best AS b"
-            f" WHERE {self.same_group.format('t', 'b')}"
-            ' AND (b."indexedAt" COLLATE "C", b.uri COLLATE "C")'
-            ' < (t."indexedAt" COLLATE "C", t.uri COLLATE "C")'
-            f" RETURNING {listed(self.table.columns, 't.')})"
+            f"WITH {self._first()}, beaten AS (DELETE FROM {self.base} WHERE uri = ANY(ARRAY("
+            f"SELECT t.uri FROM best AS b {self._holder('b')}"
+            ' WHERE (b."indexedAt" COLLATE "C", b.uri COLLATE "C")'
+            ' < (t."indexedAt" COLLATE "C", t.uri COLLATE "C")))'
+            f" RETURNING {self.columns})"
             f" INSERT INTO {self.shelf} ({self.columns}) SELECT {self.columns} FROM beaten"
             f" RETURNING {self.returning}"
         )
 
     def promote(self) -> str:
         """Moves the first row waiting for each free claim from the shelf into the table."""
-        free = (
-            f" WHERE NOT EXISTS (SELECT FROM {self.base} AS t"
-            f" WHERE {self.same_group.format('t', 'g')})"
-        )
+        free = f" WHERE NOT EXISTS (SELECT FROM (SELECT) AS one {self._holder('g')})"
         return (
-            f"WITH {self._first(free)}, off AS (DELETE FROM {self.shelf} AS l USING best AS b"
-            f" WHERE l.uri = b.uri RETURNING {listed(self.table.columns, 'l.')}),"
-            f" unlisted AS (DELETE FROM {self.list} AS d USING off WHERE d.uri = off.uri)"
+            f"WITH {self._first(free)}, off AS (DELETE FROM {self.shelf}"
+            f" WHERE uri = ANY(ARRAY(SELECT uri FROM best)) RETURNING {self.columns}),"
+            f" unlisted AS (DELETE FROM {self.list} WHERE uri = ANY(ARRAY(SELECT uri FROM off)))"
             f" INSERT INTO {self.base} ({self.columns}) SELECT {self.columns} FROM off"
             f" RETURNING {self.returning}"
         )
 
     def relist(self, *, by_group: bool) -> str:
         """Lists losers with the uri of who holds their claim: of whole groups, or by uri ($1)."""
+        columns = listed(("uri", "cid", "indexedAt", *(self.table.unique or ())))
         source = (
-            f"{self.groups} JOIN {self.shelf} AS l ON {self.same_group.format('l', 'g')}"
+            f"SELECT l.* FROM {self.groups} CROSS JOIN LATERAL (SELECT {columns}"
+            f" FROM {self.shelf} AS l WHERE {self.same_group.format('l', 'g')}"
+            ' ORDER BY "indexedAt" COLLATE "C", uri COLLATE "C") AS l'
             if by_group
-            else f"unnest($1::text[]) AS u(uri) JOIN {self.shelf} AS l ON l.uri = u.uri"
+            else f"SELECT {columns} FROM {self.shelf} WHERE uri = ANY($1::text[])"
         )
         return (
-            f'INSERT INTO {self.list} AS d (uri, cid, "duplicateOf", "indexedAt")'
-            f' SELECT l.uri, l.cid, t.uri, l."indexedAt" FROM {source}'
-            f" JOIN {self.base} AS t ON {self.same_group.format('t', 'l')}"
+            f"WITH l AS MATERIALIZED ({source})"
+            f' INSERT INTO {self.list} AS d (uri, cid, "duplicateOf", "indexedAt")'
+            f' SELECT l.uri, l.cid, t.uri, l."indexedAt" FROM l {self._holder("l")}'
             " ON CONFLICT (uri) DO UPDATE SET cid = excluded.cid,"
             ' "duplicateOf" = excluded."duplicateOf", "indexedAt" = excluded."indexedAt"'
             ' WHERE (d.cid, d."duplicateOf", d."indexedAt")'

@@ -17,9 +17,9 @@ RATE_SECONDS: Final = 15
 CHECKPOINTS: Final = """
 SELECT c.projection, c.version, c.log_offset, c.events, l.owner,
     CASE WHEN c.updated_at > now() - $1 * interval '1 second' THEN c.events_per_second ELSE 0 END,
-    extract(epoch FROM now() - e.appended_at)::float8
+    extract(epoch FROM now() - (SELECT e.appended_at FROM projector.event_log AS e
+        WHERE e.log_offset = c.log_offset + 1))::float8
 FROM projector.checkpoint AS c
-LEFT JOIN projector.event_log AS e ON e.log_offset = c.log_offset + 1
 LEFT JOIN projector.lease AS l ON l.name = 'projection ' || c.projection AND l.until > now()
 """
 SOURCES: Final = """

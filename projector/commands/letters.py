@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from events.event import Decoded
 from projector import schema
+from projector.database import APPLY_SETTINGS
 from projector.declare import Declaration, Projection
 from projector.environment import COMMON, Common, opened, settings
 from projector.errors import CheckFailed, UsageError
@@ -31,6 +32,8 @@ from projector.settings import Settings
 from projector.sources import Decoder, decoders_of
 
 LIMIT = 1_000_000
+RETRY_SETTINGS = {**APPLY_SETTINGS, "synchronous_commit": "on"}
+"""As a projector's, but durable: what a retry settles is not tried again."""
 
 
 @Parameter(name="*")
@@ -124,7 +127,7 @@ async def retry(*ids: int, which: Selection = ANY, common: Common = COMMON) -> N
     chosen = settings()
     declarations = installed()
     async with opened(common, chosen) as database:
-        connection = await database.first_connect("dead letters")
+        connection = await database.first_connect("dead letters", **RETRY_SETTINGS)
         try:
             await schema.check(connection, declarations)
             letters = await _selected(connection, ids, which)

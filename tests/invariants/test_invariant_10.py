@@ -31,6 +31,7 @@ WHERE application_name LIKE 'projector/%' AND state LIKE 'idle in transaction%'
 CONNECTIONS = ["projector/apply follow", "projector/apply like", "projector/apply post",
                "projector/apply repost", "projector/leases", "projector/merge post_agg",
                "projector/merge profile_agg", "projector/reader"]  # fmt: skip
+"""Of windows of many rows each table has one more, to look up ahead."""
 
 
 def some_of_all(numbers: range) -> list[Event]:

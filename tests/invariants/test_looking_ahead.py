@@ -84,13 +84,22 @@ async def test_the_edits_are_those_of_the_snapshot_that_was_searched(
     assert await writing.fetchval(EDITS, "like") == 7
 
 
+class Clock:
+    """A clock that is moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 async def test_only_who_is_a_few_windows_ahead_and_far_from_the_head_waits() -> None:
-    formation = Formation(100, hold_seconds_max=60)
+    formation = Formation(100, Clock())
     formation.at("slow", 0)
     formation.at("fast", 100)
     held = asyncio.create_task(formation.hold("fast", 200, 10_000))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert not held.done()
     await formation.hold("slow", 100, 10_000)
     await formation.hold("fast", 200, 200)
@@ -100,18 +109,34 @@ async def test_only_who_is_a_few_windows_ahead_and_far_from_the_head_waits() -> 
     await formation.hold("fast", 501, 10_000)
 
 
-async def test_one_that_leaves_or_hangs_holds_nobody() -> None:
-    formation = Formation(100, hold_seconds_max=60)
-    formation.at("stuck", 0)
+async def test_one_that_leaves_holds_nobody() -> None:
+    formation = Formation(100, Clock())
+    formation.at("gone", 0)
     formation.at("fast", 100)
     held = asyncio.create_task(formation.hold("fast", 200, 10_000))
     await asyncio.sleep(0)
-    formation.left("stuck")
+    formation.left("gone")
     await held
-    impatient = Formation(100, hold_seconds_max=0)
-    impatient.at("stuck", 0)
-    impatient.at("fast", 100)
-    await impatient.hold("fast", 200, 10_000)
+
+
+@pytest.mark.parametrize(("took", "patience"), [(0.1, 1.0), (2.0, 6.0), (3600.0, 10.0)])
+async def test_one_that_takes_much_longer_than_before_is_stuck_and_holds_nobody(
+    took: float, patience: float
+) -> None:
+    clock = Clock()
+    formation = Formation(100, clock)
+    formation.at("stuck", 0)
+    clock.now = took
+    formation.at("stuck", 1)
+    formation.at("fast", 101)
+    clock.now = took + patience - 0.01
+    held = asyncio.create_task(formation.hold("fast", 200, 10_000))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not held.done()
+    clock.now = took + patience
+    await held
+    await formation.hold("fast", 200, 10_000)
 
 
 async def test_a_window_applied_meanwhile_decides_over_what_was_looked_up(
