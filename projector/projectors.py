@@ -114,6 +114,7 @@ class TableProjector:
                     f"{self.reader.head}; was the log restored from an older backup?"
                 )
             before: Folded | None = None
+            whole = True
             while not stop.is_set() and not self._done(until):
                 following = following or asyncio.create_task(self._prepare(self.checkpoint))
                 if not await _unless(stop, following):
@@ -121,9 +122,11 @@ class TableProjector:
                 prepared = following.result()
                 following = asyncio.create_task(self._prepare(prepared.window.through))
                 await self.formation.hold(self.name, prepared.window.through, self.reader.head)
-                if prepared.probed is not None and before is not None:
-                    self.writer.meanwhile(prepared.probed, before)
-                await self._apply(connection, prepared)
+                # A window that was halved may have left what its own fold does not tell.
+                probed = prepared.probed if whole else None
+                if probed is not None and before is not None:
+                    self.writer.meanwhile(probed, before)
+                whole = await self._apply(connection, prepared, probed)
                 before = prepared.folded
         finally:
             self.formation.left(self.name)
@@ -165,10 +168,14 @@ class TableProjector:
             log.debug("%s: not probed ahead: %s", self.name, one_line(error))
             return None
 
-    async def _apply(self, connection: asyncpg.Connection, prepared: Prepared) -> None:
+    async def _apply(
+        self, connection: asyncpg.Connection, prepared: Prepared, probed: Probed | None
+    ) -> bool:
+        """Applies a window; whether that was done in one transaction."""
         begun = time.monotonic()
-        await self._apply_or_halve(connection, prepared.window, prepared.folded, prepared.probed)
+        whole = await self._apply_or_halve(connection, prepared.window, prepared.folded, probed)
         self.pace.took(time.monotonic() - begun)
+        return whole
 
     async def _apply_or_halve(
         self,
@@ -176,16 +183,17 @@ class TableProjector:
         window: Window,
         folded: Folded,
         probed: Probed | None = None,
-    ) -> None:
+    ) -> bool:
         try:
             await self._commit(connection, window, folded, probed)
+            return True
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             if not is_data_error(error):
                 raise
             halves = window.halves()
             if halves is None:
                 await self._isolate(connection, window, error)
-                return
+                return False
             log.info("%s: %s; halving the window", self.name, one_line(error))
             for half in halves:
                 rest = half
@@ -193,6 +201,7 @@ class TableProjector:
                     part, folded = self._folder.fold_beginning(rest)
                     await self._apply_or_halve(connection, part, folded)
                     _, rest = rest.cut(part.through)
+            return False
 
     async def _isolate(
         self, connection: asyncpg.Connection, window: Window, error: Exception

@@ -283,14 +283,14 @@ class _Maker:
         A claim is asked for as a range of one, in the claim's order: only the index on the whole
         claim gives that, whatever is believed of how many rows a subject or an account has.
         """
-        first, *others = self.table.unique or ()
-        last = others.pop()
-        equal = "".join(f" AND h.{quoted(c)} = {of}.{quoted(c)}" for c in others)
+        *others, last = map(quoted, self.table.unique or ())
+        one_of = "".join(f"h.{c} = ANY(ARRAY[{of}.{c}]) AND " for c in others[:1])
+        equal = "".join(f"h.{c} = {of}.{c} AND " for c in others[1:])
+        order = ", ".join(f"h.{c}" for c in (*others[:1], last))
         return (
             f'CROSS JOIN LATERAL (SELECT h.uri, h."indexedAt" FROM {self.base} AS h'
-            f" WHERE h.{quoted(first)} = ANY(ARRAY[{of}.{quoted(first)}]){equal}"
-            f" AND h.{quoted(last)} BETWEEN {of}.{quoted(last)} AND {of}.{quoted(last)}"
-            f" ORDER BY h.{quoted(first)}, h.{quoted(last)}) AS t"
+            f" WHERE {one_of}{equal}h.{last} BETWEEN {of}.{last} AND {of}.{last}"
+            f" ORDER BY {order}) AS t"
         )
 
     def _first(self, condition: str = "") -> str:

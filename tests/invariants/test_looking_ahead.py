@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -153,3 +154,26 @@ async def test_a_window_applied_meanwhile_decides_over_what_was_looked_up(
     applied = await writer.apply(writing, Step(9, 10, 1), second, probed)
     assert applied.inserted == 0
     assert await writing.fetchval('SELECT count(*) FROM bsky."like"') == 0
+
+
+async def test_a_claim_may_be_one_column(database: Database) -> None:
+    """One row an account: the first holds the claim, the second waits, and takes it over."""
+    ddl = LIKES.ddl.replace("UNIQUE (subject, creator)", "UNIQUE (creator)")
+    table = replace(LIKES.table, unique=("creator",))
+    single = replace(LIKES, table=table, ddl=ddl)
+    others = [d for d in DECLARATIONS if d.name not in ("like", "post_agg")]
+    await create(database, [single, *others])
+    connection = await database.connect("test", **APPLY_SETTINGS)
+    writer, folder = TableWriter(single, [single], "bsky"), Folder(single)
+    steps = [
+        made(1, "create", LIKE, rkey=1, subject=0),
+        made(2, "create", LIKE, rkey=2, subject=1),
+        made(3, "delete", LIKE, rkey=1),
+    ]
+    held = []
+    for offset, event in enumerate(steps, 1):
+        folded = folder.fold(Window(offset - 1, offset, [event], []))
+        await writer.apply(connection, Step(offset - 1, offset, 1), folded)
+        held.append([row[0][-2:] for row in await connection.fetch('SELECT uri FROM bsky."like"')])
+    assert held == [["r1"], ["r1"], ["r2"]]
+    await connection.close()
