@@ -84,15 +84,18 @@ class LogSink:
 
     async def open(self) -> str | None:
         """Claims the source. Raises `HeldByAnother` when somebody else ingests it."""
+        async for attempt in retrying("connecting to append", seconds=60):
+            with attempt:
+                await self._claim()
+                return (await self._opened()).cursor
+        raise AssertionError("unreachable")
+
+    async def _claim(self) -> None:
         if not await self.keeper.take_within(self._lease, self.patience_seconds):
             holder = await self.keeper.holder(self._lease)
             raise HeldByAnother(
                 f"{self.source} is being ingested by {holder}; stop that one first, or wait for it"
             )
-        async for attempt in retrying("connecting to append", seconds=60):
-            with attempt:
-                return (await self._opened()).cursor
-        raise AssertionError("unreachable")
 
     async def put(self, batch: Batch) -> Appended:
         """Appends a batch exactly once, however often the connection breaks."""

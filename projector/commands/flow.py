@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import asyncpg
 from cyclopts import Parameter
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -17,9 +18,9 @@ from events.sources.generate import GenerateSource
 from projector import ingest as flow
 from projector import schema
 from projector.daemon import Daemon, stop_on_signals
-from projector.database import Database
+from projector.database import Database, close_quietly, masked, one_line
 from projector.environment import COMMON, Common, opened, settings
-from projector.errors import UsageError
+from projector.errors import CannotConnect, UsageError
 from projector.generating import write_lines
 from projector.ingest import LogSink
 from projector.lease import LeaseKeeper
@@ -172,8 +173,12 @@ async def _check(database: Database, only: list[str] | None = None) -> None:
         declarations = [] if only is None else installed()
         wanted = [d for d in declarations if not only or d.name in only]
         await schema.check(connection, wanted)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CannotConnect(
+            f"cannot connect to {masked(database.url)}: {one_line(error)}; the server went away"
+        ) from error
     finally:
-        await connection.close()
+        await close_quietly(connection)
 
 
 @contextmanager
