@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from projector.declare import Aggregate
-from projector.errors import Corruption
+from projector.errors import CheckpointMoved, Corruption
 from projector.statements import listed, quoted
 
 AUDIT_SECONDS_MAX = 86_400.0
@@ -44,7 +44,9 @@ class Merger:
         """Merges the oldest waiting deltas; `rows` is 0 when none wait.
 
         Deleting the outbox rows and adding their sums is one statement in one transaction, so
-        whoever runs it, and however often, each delta is added once.
+        whoever runs it, and however often, each delta is added once. Raises `Corruption` where a
+        counter would fall below zero, and `CheckpointMoved` where the aggregate is of another
+        version by now.
         """
         name = self.aggregate.name
         async with connection.transaction():
@@ -59,10 +61,12 @@ class Merger:
             if rows:
                 if empty:
                     await connection.execute(self.prune_sql, empty)
-                await connection.execute(
+                moved = await connection.execute(
                     MOVE_CHECKPOINT, name, self.aggregate.version, through, deltas,
                     events_per_second,
                 )  # fmt: skip
+                if moved != "UPDATE 1":
+                    raise CheckpointMoved(name)
         return Merged(rows, deltas, through)
 
 

@@ -10,16 +10,19 @@ from typing import Final
 
 import asyncpg
 
-from projector.declare import Declaration, Projection, Row
+from projector.declare import Projection, Row
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Folded, Letter
 from projector.statements import (
     EDITS,
+    FEEDS,
     MOVE_CHECKPOINT,
     NOTIFY_OUTBOX,
     OUTBOX_KEYS_MAX,
     PUT_LETTER,
     PUT_OUTBOX,
+    Counter,
+    Home,
     statements_of,
 )
 
@@ -65,16 +68,22 @@ class Probed:
 class TableWriter:
     """Writes the net effect of windows to one projection's tables."""
 
-    def __init__(
-        self, projection: Projection, declarations: Sequence[Declaration], schema: str
-    ) -> None:
+    def __init__(self, projection: Projection, home: Home) -> None:
         self.projection = projection
+        self.home = home
         self.table = projection.table
-        self.sql = statements_of(projection, list(declarations), schema)
-        columns = self.table.columns
-        self.schema = schema
-        self.by_at = [columns.index(counter.by) for counter in self.sql.counters]
-        self.claim_at = [columns.index(name) for name in self.table.unique or ()]
+        self.claim_at = [self.table.columns.index(name) for name in self.table.unique or ()]
+        self._feeds_at: int | None = None
+        self._feed(())
+
+    def _feed(self, counters: Sequence[Counter]) -> None:
+        self.sql = statements_of(self.projection, self.home, counters)
+        self.by_at = [self.table.columns.index(counter.by) for counter in counters]
+
+    async def read_feeds(self, connection: asyncpg.Connection) -> None:
+        """Reads which counters the rows move; to be called with the checkpoint's row locked, which
+        keeps that as it is until the transaction ends."""
+        self._feed([Counter(*row) for row in await connection.fetch(FEEDS, self.home.name)])
 
     async def probe(self, connection: asyncpg.Connection, folded: Folded) -> Probed:
         """Looks ahead which of a window's fresh rows are taken, on a connection of its own.
@@ -82,7 +91,7 @@ class TableWriter:
         Whoever uses it must have `meanwhile` told of each window applied since it was begun.
         """
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            edits = await connection.fetchval(EDITS, self.projection.name)
+            edits = await connection.fetchval(EDITS, self.home.name)
             return Probed(int(edits or 0), await self.taken(connection, folded.fresh))
 
     def meanwhile(self, probed: Probed, applied: Folded) -> None:
@@ -118,19 +127,22 @@ class TableWriter:
                 edits = await self._move_checkpoint(connection, step)
                 if probed is not None and probed.edits != edits:
                     probed = None
+                if self._feeds_at != edits:
+                    await self.read_feeds(connection)
+                    self._feeds_at = edits
                 return await self.write(connection, folded, step.through, probed)
         except asyncpg.UniqueViolationError as error:
             if probed is not None:
                 return await self.apply(connection, step, folded)
             raise Corruption(
-                f"{self.projection.name}: {error.message}; its tables contradict each other, "
+                f"{self.home.name}: {error.message}; its tables contradict each other, "
                 "rebuild the projection"
             ) from error
 
     async def _move_checkpoint(self, connection: asyncpg.Connection, step: Step) -> int:
         edits = await connection.fetchval(
             MOVE_CHECKPOINT,
-            self.projection.name,
+            self.home.name,
             self.projection.version,
             step.after,
             step.through,
@@ -138,7 +150,7 @@ class TableWriter:
             step.events_per_second,
         )
         if edits is None:
-            raise CheckpointMoved(self.projection.name)
+            raise CheckpointMoved(self.home.name)
         return int(edits)
 
     async def write(
@@ -148,8 +160,8 @@ class TableWriter:
         through: int,
         probed: Probed | None = None,
     ) -> Applied:
-        """Writes a folded window within the transaction that the caller has open; `through` is
-        the offset that its deltas belong to."""
+        """Writes a folded window within the transaction that the caller has open, and in which it
+        has read the feeds; `through` is the offset that the deltas belong to."""
         if folded.letters:
             await self._put_letters(connection, folded.letters)
         if folded.is_empty:
@@ -161,11 +173,11 @@ class TableWriter:
         await work.write(folded.gone, folded.fresh, folded.changed)
         deltas = await self._put_deltas(connection, work.tally, through)
         if removed or deltas:
-            await connection.execute(NOTIFY_OUTBOX, self.projection.name)
+            await connection.execute(NOTIFY_OUTBOX, self.home.name)
         return Applied(work.inserted, work.deleted + removed, deltas)
 
     async def _put_letters(self, connection: asyncpg.Connection, letters: Iterable[Letter]) -> None:
-        name = self.projection.name
+        name = self.home.name
         await connection.executemany(
             PUT_LETTER,
             [(name, x.log_offset, x.stage, x.reason, _storable(x.error)) for x in letters],
@@ -185,7 +197,7 @@ class TableWriter:
                 rows.append(
                     (
                         counter.aggregate, counter.name, joined, deltas,
-                        self.projection.name, through, separator,
+                        self.home.name, through, separator,
                     )
                 )  # fmt: skip
             done += len(keys)
@@ -324,7 +336,7 @@ class _Work:
         try:
             await self.connection.copy_records_to_table(
                 self.writer.table.name,
-                schema_name=self.writer.schema,
+                schema_name=self.writer.home.schema,
                 columns=self.writer.table.columns,
                 records=rows,
             )

@@ -60,7 +60,6 @@ class Daemon:
         self.tables = [
             TableProjector(
                 projection,
-                declarations,
                 database,
                 self.reader,
                 schema=settings.schema,

@@ -13,6 +13,7 @@ from typing import IO, Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from events.crashpoints import VARIABLE as CRASH_VARIABLE
 from projector.database import Database
 from projector.embedded_postgres import EmbeddedPostgres
 from projector.errors import HeldByAnother, UsageError
@@ -20,7 +21,7 @@ from projector.settings import Settings, current, parse
 
 DATABASE_VARIABLE: Final = "PROJECTOR_DATABASE_URL"
 FOLDER_VARIABLE: Final = "PROJECTOR_DATA_DIR"
-OTHER_VARIABLES: Final = frozenset({DATABASE_VARIABLE, FOLDER_VARIABLE})
+OTHER_VARIABLES: Final = frozenset({DATABASE_VARIABLE, FOLDER_VARIABLE, CRASH_VARIABLE})
 DEFAULT_FOLDER: Final = Path("projector-data")
 
 

@@ -14,8 +14,9 @@ from events.log import Appender, read_events
 from events.rows import EVENT, fetch_events
 from projector.apply import TableWriter
 from projector.database import is_data_error, one_line
-from projector.declare import Declaration, Projection
+from projector.declare import Projection
 from projector.fold import Folder, Window
+from projector.statements import live
 
 LIST: Final = """
 SELECT id, stage, reason, error, projection, log_offset, source, source_cursor, attempts,
@@ -100,7 +101,6 @@ async def retry_event(
     connection: asyncpg.Connection,
     letter: DeadLetter,
     projection: Projection,
-    declarations: Sequence[Declaration],
     schema: str,
 ) -> Retried:
     """Applies a letter's event again, with all that came after it for the same record.
@@ -108,7 +108,7 @@ async def retry_event(
     Folding the record's whole later history means that a retry never brings back what a later
     event removed or replaced.
     """
-    writer = TableWriter(projection, declarations, schema)
+    writer = TableWriter(projection, live(projection, schema))
     try:
         return await _retry_event(connection, letter, Folder(projection), writer)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -126,6 +126,7 @@ async def _retry_event(
     assert letter.log_offset is not None
     async with connection.transaction():
         checkpoint = await connection.fetchval(HOLD, letter.projection)
+        await writer.read_feeds(connection)
         (event,) = await read_events(connection, letter.log_offset - 1, letter.log_offset)
         history = await fetch_events(
             connection, HISTORY, letter.log_offset, checkpoint,

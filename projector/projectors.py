@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +27,7 @@ from projector.fold import Folded, Folder, Letter, Window
 from projector.formation import Formation
 from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
-from projector.statements import CHECKPOINT
+from projector.statements import CHECKPOINT, live
 from projector.telemetry import apply_span, is_recorded, merge_span
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ async def read_checkpoint(connection: asyncpg.Connection, declaration: Declarati
     if row["version"] != version:
         raise SchemaMismatch(
             f"{name} is of version {row['version']} in the database and {version} in this program; "
-            "it must be rebuilt, or the program of that version used"
+            f"run: projector rebuild {name}, or use the program of that version"
         )
     return int(row["log_offset"])
 
@@ -76,7 +76,6 @@ class TableProjector:
     def __init__(
         self,
         projection: Projection,
-        declarations: Sequence[Declaration],
         database: Database,
         reader: LogReader,
         *,
@@ -89,7 +88,7 @@ class TableProjector:
         self.projection = projection
         self.database = database
         self.reader = reader
-        self.writer = TableWriter(projection, declarations, schema)
+        self.writer = TableWriter(projection, live(projection, schema))
         self.pace = window
         self.formation = formation or Formation(window.events_max)
         self.on_deltas = on_deltas

@@ -11,9 +11,9 @@ from typing import Final
 import asyncpg
 
 from events.log import Appender
-from projector.declare import Declaration, Projection
+from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import SchemaMismatch
-from projector.statements import duplicates_ddl, versions_ddl
+from projector.statements import Home, duplicates_ddl, quoted, versions_ddl
 
 CREATE_BASE: Final = """
 CREATE SCHEMA IF NOT EXISTS projector;
@@ -30,6 +30,20 @@ REGISTER: Final = """
 INSERT INTO projector.checkpoint (projection, version) VALUES ($1, $2) ON CONFLICT DO NOTHING
 """
 VERSIONS: Final = "SELECT projection, version FROM projector.checkpoint"
+FED: Final = "SELECT projection, counter, by_column FROM projector.feed WHERE aggregate = $1"
+FEED: Final = """
+INSERT INTO projector.feed (projection, aggregate, counter, by_column) VALUES ($1, $2, $3, $4)
+"""
+# Whoever writes the rows that are counted waits here, or is waited for.
+COUNTED: Final = """
+SELECT projection, log_offset FROM projector.checkpoint WHERE projection = ANY($1::text[])
+ORDER BY projection FOR UPDATE
+"""
+FEEDS_CHANGED: Final = """
+UPDATE projector.checkpoint SET edits = edits + 1 WHERE projection = ANY($1::text[])
+"""
+UNREGISTER: Final = "DELETE FROM projector.checkpoint WHERE projection = $1"
+FEEDS_MIGRATION: Final = "migration 0004_feeds"
 # An arbitrary number of our own: whoever changes the schema holds this advisory lock.
 SCHEMA_LOCK: Final = 7_305_816_512_004
 
@@ -82,9 +96,11 @@ async def create(
     await connection.execute("SELECT pg_advisory_lock($1)", SCHEMA_LOCK)
     try:
         done += await _migrate(connection)
-        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+        # Before feeds were data every aggregate that was there was fed.
+        fed_before = FEEDS_MIGRATION in done
         for declaration in declarations:
-            done += await _create_tables(connection, declaration, schema)
+            done += await _create_tables(connection, declaration, schema, fed_before=fed_before)
         await Appender(connection, "", partition_events=partition_events).make_partitions(1)
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", SCHEMA_LOCK)
@@ -109,16 +125,48 @@ async def _migrate(connection: asyncpg.Connection) -> list[str]:
 
 
 async def _create_tables(
-    connection: asyncpg.Connection, declaration: Declaration, schema: str
+    connection: asyncpg.Connection, declaration: Declaration, schema: str, *, fed_before: bool
 ) -> list[str]:
     async with connection.transaction():
-        ddl = statements(declaration.ddl.replace("{schema}", f'"{schema}"'))
-        if isinstance(declaration, Projection):
-            ddl += versions_ddl(declaration) + duplicates_ddl(declaration.table, schema)
-        for statement in ddl:
+        for statement in tables_ddl(declaration, Home(declaration.name, schema)):
             await connection.execute(statement)
-        new = await connection.execute(REGISTER, declaration.name, declaration.version)
-    return [f"projection {declaration.name}"] if new == "INSERT 0 1" else []
+        version = (declaration.name, declaration.version)
+        new = await connection.execute(REGISTER, *version) == "INSERT 0 1"
+        if isinstance(declaration, Aggregate) and (new or fed_before):
+            fed = await _feed(connection, declaration, whatever_is_there=fed_before and not new)
+            if not fed:
+                await connection.execute(UNREGISTER, declaration.name)
+                return [
+                    f"nothing for {declaration.name}: what it counts is there already; run: "
+                    f"projector rebuild {declaration.name}"
+                ]
+    return [f"projection {declaration.name}"] if new else []
+
+
+def tables_ddl(declaration: Declaration, home: Home) -> list[str]:
+    """The statements that make a declaration's tables in their home, where they are missing."""
+    ddl = statements(declaration.ddl.replace("{schema}", quoted(home.schema)))
+    if isinstance(declaration, Projection):
+        ddl += versions_ddl(declaration, home) + duplicates_ddl(declaration.table, home)
+    return ddl
+
+
+async def _feed(
+    connection: asyncpg.Connection, aggregate: Aggregate, *, whatever_is_there: bool
+) -> bool:
+    """Has the rows counted from now on; False where rows are there that were not counted."""
+    counted = sorted({count.of.name for count in aggregate.counters.values()})
+    checkpoints = await connection.fetch(COUNTED, counted)
+    if not whatever_is_there and any(offset for _, offset in checkpoints):
+        return False
+    await connection.executemany(FEED, [(f[0], aggregate.name, *f[1:]) for f in feeds(aggregate)])
+    await connection.execute(FEEDS_CHANGED, counted)
+    return True
+
+
+def feeds(aggregate: Aggregate) -> list[tuple[str, str, str]]:
+    """The projections, counters and columns by which an aggregate is fed."""
+    return sorted((c.of.name, counter, c.by) for counter, c in aggregate.counters.items())
 
 
 async def check(connection: asyncpg.Connection, declarations: Sequence[Declaration]) -> None:
@@ -140,12 +188,24 @@ async def check(connection: asyncpg.Connection, declarations: Sequence[Declarati
         raise SchemaMismatch("the engine's tables are older than this program; run: projector init")
     versions = {row["projection"]: row["version"] for row in await connection.fetch(VERSIONS)}
     for declaration in declarations:
-        version = versions.get(declaration.name)
-        if version is None:
-            raise SchemaMismatch(f"{declaration.name} is not in the database; run: projector init")
-        if version != declaration.version:
-            raise SchemaMismatch(
-                f"{declaration.name} is of version {version} in the database and "
-                f"{declaration.version} in the program; it must be rebuilt, or the program of "
-                f"version {version} used"
-            )
+        _check_version(declaration, versions.get(declaration.name))
+        if isinstance(declaration, Aggregate):
+            fed = sorted(tuple(row) for row in await connection.fetch(FED, declaration.name))
+            if fed != feeds(declaration):
+                raise SchemaMismatch(
+                    f"{declaration.name} counts other things in the database than in the program; "
+                    f"run: projector rebuild {declaration.name}"
+                )
+
+
+def _check_version(declaration: Declaration, version: int | None) -> None:
+    name = declaration.name
+    if version is None:
+        raise SchemaMismatch(
+            f"{name} is not in the database; run: projector init, which says if it must be rebuilt"
+        )
+    if version != declaration.version:
+        raise SchemaMismatch(
+            f"{name} is of version {version} in the database and {declaration.version} in the "
+            f"program; run: projector rebuild {name}, or use the program of version {version}"
+        )

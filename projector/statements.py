@@ -6,6 +6,7 @@ statement finds its rows by an index on the keys it is given (invariant 9).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,9 @@ WHERE projection = $1 AND version = $2 AND log_offset = $3
 RETURNING edits
 """
 EDITS: Final = "SELECT edits FROM projector.checkpoint WHERE projection = $1"
+FEEDS: Final = """
+SELECT aggregate, counter, by_column FROM projector.feed WHERE projection = $1 ORDER BY 1, 2
+"""
 CHECKPOINT: Final = "SELECT log_offset, version FROM projector.checkpoint WHERE projection = $1"
 PUT_OUTBOX: Final = """
 INSERT INTO projector.outbox (aggregate, counter, keys, deltas, projection, through_offset)
@@ -43,6 +47,45 @@ class Counter:
     aggregate: str
     name: str
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the tables of a projection are, and by what name the engine knows them.
+
+    `name` is that of the checkpoint, the feeds and the outbox; `schema` has the projection's
+    tables, and `engine` its shelf of duplicates and its revisions. A projection that is being built
+    beside the live one has a home of its own.
+    """
+
+    name: str
+    schema: str
+    engine: str = "projector"
+
+    def base(self, table: Table) -> str:
+        """The projection's table."""
+        return f"{quoted(self.schema)}.{quoted(table.name)}"
+
+    def list(self, table: Table) -> str:
+        """The list of duplicates, which several projections may share."""
+        return f"{quoted(self.schema)}.{quoted(table.duplicates)}"
+
+    def shelf(self, table: Table) -> str:
+        """The engine's table of whole rows that lost to an earlier duplicate."""
+        return f"{quoted(self.engine)}.{quoted('duplicate_' + table.name)}"
+
+    def versions(self, projection: Projection) -> str:
+        """The engine's table of revisions: of records that were deleted, updated or made again.
+
+        A record that was created once and never touched needs no row: a repeat of its create is
+        known by its content.
+        """
+        return f"{quoted(self.engine)}.{quoted('version_' + projection.name)}"
+
+
+def live(projection: Projection, schema: str) -> Home:
+    """The home of the projection that is kept in step with the log."""
+    return Home(projection.name, schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +127,7 @@ def split(value: int, separator: int) -> str:
     return f"(string_to_array(${value}, ${separator}))[2:]"
 
 
-def counters_of(projection: Projection, declarations: list[Declaration]) -> tuple[Counter, ...]:
+def counters_of(projection: Projection, declarations: Sequence[Declaration]) -> tuple[Counter, ...]:
     """The counters, of all aggregates, that count this projection's rows."""
     return tuple(
         Counter(aggregate.name, name, count.by)
@@ -95,51 +138,34 @@ def counters_of(projection: Projection, declarations: list[Declaration]) -> tupl
     )
 
 
-def shelf(table: Table) -> str:
-    """The engine's table of whole rows that lost to an earlier duplicate."""
-    return f"projector.{quoted('duplicate_' + table.name)}"
-
-
-def versions_table(projection: Projection) -> str:
-    """The engine's table of revisions: of records that were deleted, updated or made again.
-
-    A record that was created once and never touched needs no row: a repeat of its create is known
-    by its content.
-    """
-    return f"projector.{quoted('version_' + projection.name)}"
-
-
-def versions_ddl(projection: Projection) -> list[str]:
+def versions_ddl(projection: Projection, home: Home) -> list[str]:
     """The DDL of the table of revisions."""
     return [
-        f"CREATE TABLE IF NOT EXISTS {versions_table(projection)}"
+        f"CREATE TABLE IF NOT EXISTS {home.versions(projection)}"
         ' (uri text COLLATE "C" PRIMARY KEY, rev text COLLATE "C" NOT NULL)'
     ]
 
 
-def duplicates_ddl(table: Table, schema: str) -> list[str]:
+def duplicates_ddl(table: Table, home: Home) -> list[str]:
     """The DDL of the shelf of losing rows: the table's columns, found by key, claim, account."""
     if table.unique is None:
         return []
-    name = "duplicate_" + table.name
-    base = f"{quoted(schema)}.{quoted(table.name)}"
+    name, shelf = "duplicate_" + table.name, home.shelf(table)
     claim = listed((*table.unique, "indexedAt", "uri"))
     return [
-        f"CREATE TABLE IF NOT EXISTS {shelf(table)} (LIKE {base} INCLUDING GENERATED,"
+        f"CREATE TABLE IF NOT EXISTS {shelf} (LIKE {home.base(table)} INCLUDING GENERATED,"
         f" CONSTRAINT {quoted(name + '_pkey')} PRIMARY KEY (uri))",
-        f"CREATE INDEX IF NOT EXISTS {quoted(name + '_claim_idx')} ON {shelf(table)} ({claim})",
-        f"CREATE INDEX IF NOT EXISTS {quoted(name + '_creator_idx')} ON {shelf(table)} (creator)",
+        f"CREATE INDEX IF NOT EXISTS {quoted(name + '_claim_idx')} ON {shelf} ({claim})",
+        f"CREATE INDEX IF NOT EXISTS {quoted(name + '_creator_idx')} ON {shelf} (creator)",
     ]
 
 
-def statements_of(
-    projection: Projection, declarations: list[Declaration], schema: str
-) -> Statements:
-    """Makes the statements of a projection, given all declarations of the installation."""
-    counters = counters_of(projection, declarations)
+def statements_of(projection: Projection, home: Home, counters: Sequence[Counter]) -> Statements:
+    """Makes the statements of a projection in its home, given the counters that its rows move."""
+    counters = tuple(counters)
     by = tuple(counter.by for counter in counters)
     counted = tuple(dict.fromkeys((*by, *(projection.table.unique or ()))))
-    make = _Maker(projection, schema, counters, counted)
+    make = _Maker(projection, home, counters, counted)
     claims = projection.table.unique is not None
     return Statements(
         counters=counters,
@@ -165,17 +191,17 @@ class _Maker:
     def __init__(
         self,
         projection: Projection,
-        schema: str,
+        home: Home,
         counters: tuple[Counter, ...],
         counted: tuple[str, ...],
     ) -> None:
         table = projection.table
-        self.name = projection.name
+        self.name = home.name
         self.table = table
-        self.base = f"{quoted(schema)}.{quoted(table.name)}"
-        self.shelf = shelf(table)
-        self.versions = versions_table(projection)
-        self.list = f"{quoted(schema)}.{quoted(table.duplicates)}"
+        self.base = home.base(table)
+        self.shelf = home.shelf(table)
+        self.versions = home.versions(projection)
+        self.list = home.list(table)
         self.counters = counters
         self.columns = listed(table.columns)
         self.returning = listed(counted) or "uri"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -42,7 +43,10 @@ NEED_REDIS: Final = ("redis", "resources")
 
 
 async def measure(options: argparse.Namespace) -> Report:
-    """Does the whole run, part by part."""
+    """Does the whole run, part by part. SIGTERM ends it as Ctrl-C does: nothing is left behind."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     collect_rarely()
     async with place(options.database, settings(), installed(), options.postgres) as where:
         about = {**machine(), "postgres": await where.server_version()}
@@ -142,6 +146,8 @@ def main() -> None:
             report = runner.run(measure(options))
     except ProjectorError as error:
         sys.exit(f"bench: {error}")
+    except asyncio.CancelledError:
+        sys.exit("bench: ended by SIGTERM")
     print(report.text())
     if options.save:
         say(f"saved {report.save(options.save)}")

@@ -13,6 +13,7 @@ from projector.apply import Step, TableWriter
 from projector.declare import Aggregate, Declaration, Projection
 from projector.fold import Folder, Window
 from projector.settings import Settings
+from projector.statements import live
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Engine:
 
     def __init__(self, declarations: Sequence[Declaration], settings: Settings) -> None:
         self.tables = [
-            (Folder(d), TableWriter(d, declarations, settings.schema))
+            (Folder(d), TableWriter(d, live(d, settings.schema)))
             for d in declarations
             if isinstance(d, Projection)
         ]

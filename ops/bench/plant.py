@@ -19,7 +19,7 @@ import asyncpg
 from events.generate.ids import dids
 from projector.database import Database
 from projector.declare import Aggregate, Declaration, Projection
-from projector.statements import listed, quoted, shelf, versions_table
+from projector.statements import listed, live, quoted
 
 SHARES: Final = {
     "app.bsky.feed.like": 0.70,
@@ -161,7 +161,7 @@ async def _records(
     (kind, sql), share = ROWS[collection], SHARES[collection]
     names: dict[str, object] = {
         "table": f"{quoted(schema)}.{quoted(table.name)}",
-        "versions": versions_table(projection),
+        "versions": live(projection, schema).versions(projection),
         "collection": collection,
         "kind": kind,
         "followed": followed,
@@ -178,13 +178,13 @@ async def _records(
 
 def _duplicates(projection: Projection, schema: str) -> list[str]:
     """A second record of some rows, that came later: on the shelf, and listed."""
-    table = projection.table
+    table, home = projection.table, live(projection, schema)
     changed = {"uri": "left(uri, -1) || 'z'", "indexedAt": LATER}
     values = ", ".join(changed.get(column, quoted(column)) for column in table.columns)
-    sample = SAMPLE.format(table=f"{quoted(schema)}.{quoted(table.name)}")
+    sample = SAMPLE.format(table=home.base(table))
     return [
-        f"INSERT INTO {shelf(table)} ({listed(table.columns)}) SELECT {values} {sample}",
-        f"INSERT INTO {quoted(schema)}.{quoted(table.duplicates)}"
+        f"INSERT INTO {home.shelf(table)} ({listed(table.columns)}) SELECT {values} {sample}",
+        f"INSERT INTO {home.list(table)}"
         ' (uri, cid, "duplicateOf", "indexedAt")'
         f" SELECT {changed['uri']}, cid, uri, {LATER} {sample}",
     ]

@@ -203,7 +203,7 @@ async def _retry(
         )
     for declaration in declarations:
         if declaration.name == letter.projection and isinstance(declaration, Projection):
-            return await retry_event(connection, letter, declaration, declarations, chosen.schema)
+            return await retry_event(connection, letter, declaration, chosen.schema)
     return Retried(id=letter.id, resolved=False, error=f"{letter.projection} is not installed")
 
 

@@ -22,7 +22,7 @@ from projector import statements
 from projector.aggregate import merge_statement, prune_statement
 from projector.database import APPLY_SETTINGS
 from projector.declare import Projection
-from projector.statements import statements_of
+from projector.statements import counters_of, live, statements_of
 from tests.support import engine
 from tests.support.harness import Stage
 
@@ -177,7 +177,7 @@ def test_invariant_9_statements_touch_no_more_than_their_window(
 
 
 async def _likes_and_posts(crowd: asyncpg.Connection) -> None:
-    sql = statements_of(likes, engine.DECLARATIONS, "bsky")
+    sql = statements_of(likes, live(likes, "bsky"), counters_of(likes, engine.DECLARATIONS))
     old, new = range(1000, 1000 + WINDOW), range(BIG + 1, BIG + 1 + WINDOW)
     uris = [uri(i) for i in old]
     claims = ([f"at://did:plc:popular/app.bsky.feed.post/{i // 5000}" for i in old],
@@ -208,7 +208,7 @@ async def _likes_and_posts(crowd: asyncpg.Connection) -> None:
         assert statement is not None
         await assert_bounded(crowd, name, statement, values, ROWS_MAX)
 
-    sql = statements_of(posts, engine.DECLARATIONS, "bsky")
+    sql = statements_of(posts, live(posts, "bsky"), counters_of(posts, engine.DECLARATIONS))
     for name, statement, values in (
         ("search for new posts", sql.taken, keys_of(posts, new)),
         ("search for posts that are there", sql.taken, keys_of(posts, old)),
@@ -229,7 +229,7 @@ def test_invariant_9_claims_given_up_promote_by_index(
 
 async def _promotions(crowd: asyncpg.Connection) -> None:
     old = range(1000, 1000 + WINDOW)
-    sql = statements_of(likes, engine.DECLARATIONS, "bsky")
+    sql = statements_of(likes, live(likes, "bsky"), counters_of(likes, engine.DECLARATIONS))
     assert sql.promote is not None
     assert sql.demote is not None
     claims = ([f"at://did:plc:popular/app.bsky.feed.post/{i // 5000}" for i in old],

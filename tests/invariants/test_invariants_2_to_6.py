@@ -18,7 +18,7 @@ from projector.daemon import Daemon
 from projector.database import Database
 from projector.errors import CheckpointMoved
 from projector.settings import Settings
-from projector.statements import statements_of
+from projector.statements import counters_of, live, statements_of
 from tests.golden.test_golden import golden_events
 from tests.support import engine
 from tests.support.harness import EMPTIED, PROJECTIONS, Hand, Stage, TableHand, everything_of
@@ -114,7 +114,7 @@ def test_invariant_2_a_checkpoint_of_another_version_does_not_move(
         window = stage.window(0, 9, hand.projection)
         assert window is not None
         newer = replace(hand.projection, version=hand.projection.version + 1)
-        writer = TableWriter(newer, engine.DECLARATIONS, "bsky")
+        writer = TableWriter(newer, live(newer, "bsky"))
         with pytest.raises(CheckpointMoved):
             await writer.apply(await hand.connected(), Step(0, 9, 9), hand.folder.fold(window))
         assert (await stage.tables())["like"] == []
@@ -201,7 +201,9 @@ def test_invariant_3_projections_and_fold_read_no_clock_and_no_network() -> None
 def test_invariant_3_statements_and_ddl_ask_no_clock() -> None:
     texts = [d.ddl for d in engine.DECLARATIONS]
     for projection in PROJECTIONS:
-        made_of = statements_of(projection, engine.DECLARATIONS, "bsky")
+        made_of = statements_of(
+            projection, live(projection, "bsky"), counters_of(projection, engine.DECLARATIONS)
+        )
         texts += [sql for sql in map(made_of.__getattribute__, made_of.__slots__)
                   if isinstance(sql, str)]  # fmt: skip
     assert len(texts) > 40

@@ -14,7 +14,7 @@ from projector.apply import Probed, Step, TableWriter
 from projector.database import APPLY_SETTINGS, Database
 from projector.fold import Folded, Folder, Window
 from projector.formation import Formation
-from projector.statements import EDITS
+from projector.statements import EDITS, live
 from tests.support.engine import DECLARATIONS, create
 from tests.support.histories import LIKE, made
 
@@ -39,7 +39,7 @@ async def probed_and_written(
     writing: asyncpg.Connection, rival: Folded, mine: Folded, *, edits: bool
 ) -> tuple[TableWriter, Probed]:
     """What `mine` was probed to, before a rival wrote to the same tables."""
-    writer = TableWriter(LIKES, DECLARATIONS, "bsky")
+    writer = TableWriter(LIKES, live(LIKES, "bsky"))
     probed = await writer.probe(writing, mine)
     async with writing.transaction():
         await writer.write(writing, rival, 1)
@@ -79,7 +79,7 @@ async def test_a_delete_that_somebody_noted_meanwhile_is_not_undone(
 async def test_the_edits_are_those_of_the_snapshot_that_was_searched(
     writing: asyncpg.Connection,
 ) -> None:
-    writer = TableWriter(LIKES, DECLARATIONS, "bsky")
+    writer = TableWriter(LIKES, live(LIKES, "bsky"))
     await writing.execute("UPDATE projector.checkpoint SET edits = 7 WHERE projection = 'like'")
     assert (await writer.probe(writing, folded_of(made(1, "create", LIKE)))).edits == 7
     assert await writing.fetchval(EDITS, "like") == 7
@@ -147,7 +147,7 @@ async def test_a_window_applied_meanwhile_decides_over_what_was_looked_up(
     create_it, delete_it = made(1, "create", LIKE), made(2, "delete", LIKE)
     first, second = folded_of(create_it, delete_it), folded_of(create_it)
     assert (len(first.gone), len(second.fresh)) == (1, 1)
-    writer = TableWriter(LIKES, DECLARATIONS, "bsky")
+    writer = TableWriter(LIKES, live(LIKES, "bsky"))
     probed = await writer.probe(writing, second)
     await writer.apply(writing, BEGIN_AT_ONCE, first)
     writer.meanwhile(probed, first)
@@ -164,7 +164,7 @@ async def test_a_claim_may_be_one_column(database: Database) -> None:
     others = [d for d in DECLARATIONS if d.name not in ("like", "post_agg")]
     await create(database, [single, *others])
     connection = await database.connect("test", **APPLY_SETTINGS)
-    writer, folder = TableWriter(single, [single], "bsky"), Folder(single)
+    writer, folder = TableWriter(single, live(single, "bsky")), Folder(single)
     steps = [
         made(1, "create", LIKE, rkey=1, subject=0),
         made(2, "create", LIKE, rkey=2, subject=1),

@@ -45,6 +45,7 @@ LETTER: Final = ("dead_letter_event_idx", "dead_letter_message_idx")
 CASES: Final = {
     "statements.MOVE_CHECKPOINT": Case("apply", lambda n: ("like", 1, 0, n, 50, 1.0), (POINT,)),
     "statements.EDITS": Case("apply", lambda n: ("like",), (POINT,)),
+    "statements.FEEDS": Case("apply", lambda n: ("like",), ("feed_pkey",)),
     "statements.CHECKPOINT": Case("apply", lambda n: ("like",), (POINT,)),
     "statements.PUT_OUTBOX": Case(
         "apply", lambda n: ("post_agg", "likeCount", ",x,y,z", "1,2,3", "like", n, ","), keys=3

@@ -15,7 +15,7 @@ from typing import Final
 import asyncpg
 
 from projector.declare import Projection, Row
-from projector.statements import shelf, versions_table
+from projector.statements import live
 from tests.support.engine import AGGREGATES
 from tests.support.harness import PROJECTIONS
 
@@ -176,7 +176,7 @@ async def _plant_records(
     rows = [row_of(projection, i) for i in numbers]
     await _copy(connection, f"bsky.{table.name}", table.columns, rows)
     revised = [(uri(collection, i), "3l00000000000") for i in numbers if not i % REVISED_EVERY]
-    await _copy(connection, versions_table(projection), ["uri", "rev"], revised)
+    await _copy(connection, live(projection, "bsky").versions(projection), ["uri", "rev"], revised)
     if table.unique is None:
         return
     every = RIVAL_EVERY if numbers.start <= TENTH else RIVAL_EVERY * RARER
@@ -185,7 +185,7 @@ async def _plant_records(
     if numbers[0] < RIVAL_EVERY:
         places += [(i, n) for i in CROWDED for n in range(1, CROWD)]
     rivals = [rival_of(projection, i, n) for i, n in places]
-    await _copy(connection, shelf(table), table.columns, rivals)
+    await _copy(connection, live(projection, "bsky").shelf(table), table.columns, rivals)
     listed = [(rival_uri(projection, i, n), "c", uri(collection, i), "2024") for i, n in places]
     columns = ["uri", "cid", "duplicateOf", "indexedAt"]
     await _copy(connection, f"bsky.{table.duplicates}", columns, listed)

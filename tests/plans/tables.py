@@ -9,7 +9,7 @@ from typing import Final
 from projector.aggregate import merge_statement, prune_statement
 from projector.apply import joined_columns
 from projector.declare import Aggregate, Projection
-from projector.statements import statements_of
+from projector.statements import counters_of, live, statements_of
 from tests.plans.guards import Guard, Window
 from tests.plans.plan import Values
 from tests.plans.planted import (
@@ -115,7 +115,7 @@ class Parameters:
 
 def of_projection(projection: Projection) -> Iterator[tuple[str, Guard]]:
     """The guards of a projection's statements, each with the statement's name."""
-    sql = statements_of(projection, DECLARATIONS, SCHEMA)
+    sql = statements_of(projection, live(projection, SCHEMA), counters_of(projection, DECLARATIONS))
     table, values = projection.table, Parameters(projection)
     base, shelf, listed = table.name, f"duplicate_{table.name}", f"{table.duplicates}_pkey"
     pkeys = (f"{base}_pkey", f"{shelf}_pkey")

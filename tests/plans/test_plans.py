@@ -12,7 +12,7 @@ import pytest
 
 from projector.declare import Projection
 from projector.registry import installed
-from projector.statements import Statements, statements_of
+from projector.statements import Statements, counters_of, live, statements_of
 from tests.plans.engine import CASES, NO_TABLE, constants
 from tests.plans.guards import Guard
 from tests.plans.known import KNOWN
@@ -59,7 +59,9 @@ async def test_a_removal_costs_what_it_removes(life: Life, projection: Projectio
 def test_every_statement_is_guarded() -> None:
     assert {d.name for d in installed()} == {d.name for d in DECLARATIONS}
     for projection in PROJECTIONS:
-        sql = statements_of(projection, DECLARATIONS, SCHEMA)
+        sql = statements_of(
+            projection, live(projection, SCHEMA), counters_of(projection, DECLARATIONS)
+        )
         texts = {f.name for f in fields(Statements) if isinstance(getattr(sql, f.name), str)}
         assert {name for name, _ in of_projection(projection)} == texts
     assert set(constants()) == set(CASES) | NO_TABLE

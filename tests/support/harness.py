@@ -18,6 +18,7 @@ from projector.declare import Aggregate, Projection
 from projector.errors import CheckpointMoved
 from projector.fold import Folder, Window
 from projector.projectors import Prepared
+from projector.statements import live
 from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, rows_of
 
 PROJECTIONS = [d for d in DECLARATIONS if isinstance(d, Projection)]
@@ -182,7 +183,7 @@ class TableHand(Hand):
     def __init__(self, stage: Stage, projection: Projection) -> None:
         super().__init__(stage, projection.name)
         self.projection = projection
-        self.writer = TableWriter(projection, DECLARATIONS, "bsky")
+        self.writer = TableWriter(projection, live(projection, "bsky"))
         self.folder = Folder(projection)
         self.ahead: Prepared | None = None
         self.steps = 0

@@ -1,0 +1,160 @@
+"""The truth about one account: its events, one after the other, into what the tables must hold.
+
+Written apart from the path that applies windows, so that each proves the other: no windows, no
+SQL, nothing looked up ahead. Shared with it is only how a projection makes a row of a record. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from events.event import Event
+from projector.declare import Projection, Row
+from projector.fold import BAD_RECORD, usable_rev
+
+
+class Key(msgspec.Struct, gc=False):
+    """A record key: its row (None: deleted), the event that decided, and the revision noted.
+
+    `rev` is the revision that the engine has noted for it. `must` is false where that depends on
+    how windows fell: a create that found its claim taken, which it may not have been at the
+    window's end.
+    """
+
+    row: Row | None
+    log_offset: int
+    rev: str | None
+    must: bool
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the tables must hold of one account, by at-uri.
+
+    `rows` are those of the projection's table, `waiting` those of its shelf of duplicates, `listed`
+    the (cid, duplicateOf, indexedAt) of the list of duplicates. `revs` are revisions that must be
+    noted, `revs_maybe` such that may be. `decided` has the offset of the event by which each key is
+    what it is.
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    waiting: dict[str, Row] = field(default_factory=dict)
+    listed: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    revs: dict[str, str] = field(default_factory=dict)
+    revs_maybe: dict[str, str] = field(default_factory=dict)
+    decided: dict[str, int] = field(default_factory=dict)
+
+
+class AccountTruth:
+    """Eats the events of one account, in the order of the log, for one projection.
+
+    `refused` are the offsets of events that Postgres would not take, known by their dead letters.
+    The rules are those of invariant 5: of a record's events the one with the highest revision
+    decides; a create with the content that is there is a repeat; a removal forgets all.
+    """
+
+    def __init__(
+        self,
+        projection: Projection,
+        *,
+        refused: Collection[int] = (),
+        decode: Callable[[Event], Row] | None = None,
+    ) -> None:
+        self.projection = projection
+        table = projection.table
+        self.keys: dict[str, Key] = {}
+        self._refused = refused
+        self._decode = decode or projection.decoder()
+        self._at = table.columns.index("indexedAt")
+        self._cid = table.columns.index("cid") if "cid" in table.columns else 0
+        self._claim_at = [table.columns.index(column) for column in table.unique or ()]
+        self._claims: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
+
+    def eat(self, event: Event) -> None:
+        """Takes the next event; those of other collections change nothing."""
+        if event.removes_account:
+            self.keys.clear()
+            self._claims.clear()
+        elif event.kind == "commit" and event.collection == self.projection.collection:
+            self._eat_commit(event)
+
+    def eat_all(self, events: Iterable[Event]) -> AccountTruth:
+        """Takes many; returns itself."""
+        for event in events:
+            self.eat(event)
+        return self
+
+    def row_of(self, event: Event) -> Row | None:
+        """The row that the event makes; None for a delete. Raises what `BAD_RECORD` has."""
+        return None if event.action == "delete" else self._decode(event)
+
+    def _eat_commit(self, event: Event) -> None:
+        if event.log_offset in self._refused:
+            return
+        try:
+            row = self.row_of(event)
+        except BAD_RECORD:
+            return
+        uri = event.uri if row is None else str(row[0])
+        known, rev = self.keys.get(uri), usable_rev(event.rev)
+        if known is not None and known.rev is not None and rev is not None and rev <= known.rev:
+            return
+        if event.action == "create" and row is not None:
+            if known is not None and known.row is not None and self._same(known.row, row):
+                return
+            if known is None:
+                contested = self._is_claimed(row)
+                self._put(uri, Key(row, event.log_offset, rev if contested else None, False))
+                return
+        # An event without a usable revision leaves the one that was noted.
+        noted = rev if rev is not None or known is None else known.rev
+        must = rev is not None or known is None or known.must
+        self._put(uri, Key(row, event.log_offset, noted, must))
+
+    def _same(self, one: Row, other: Row) -> bool:
+        at = self._at
+        return one[:at] == other[:at] and one[at + 1 :] == other[at + 1 :]
+
+    def _claim(self, row: Row) -> tuple[object, ...]:
+        return tuple([row[i] for i in self._claim_at])
+
+    def _is_claimed(self, row: Row) -> bool:
+        return bool(self._claim_at) and bool(self._claims.get(self._claim(row)))
+
+    def _put(self, uri: str, key: Key) -> None:
+        if self._claim_at:
+            before = self.keys.get(uri)
+            if before is not None and before.row is not None:
+                self._claims[self._claim(before.row)].discard(uri)
+            if key.row is not None:
+                self._claims[self._claim(key.row)].add(uri)
+        self.keys[uri] = key
+
+    def expected(self) -> Expected:
+        """What the tables must hold after the events eaten so far."""
+        found = Expected()
+        for uri, key in self.keys.items():
+            found.decided[uri] = key.log_offset
+            if key.rev is not None:
+                (found.revs if key.must else found.revs_maybe)[uri] = key.rev
+            if key.row is not None and not self._claim_at:
+                found.rows[uri] = key.row
+        for uris in self._claims.values():
+            if uris:
+                self._settle(uris, found)
+        return found
+
+    def _settle(self, uris: Collection[str], found: Expected) -> None:
+        """Of live records with one claim the smallest (indexedAt, uri) has the row."""
+        rows = {uri: key.row for uri in uris if (key := self.keys[uri]).row is not None}
+        winner = min(rows, key=lambda uri: (str(rows[uri][self._at]), uri))
+        for uri, row in rows.items():
+            if uri == winner:
+                found.rows[uri] = row
+            else:
+                found.waiting[uri] = row
+                found.listed[uri] = (str(row[self._cid]), winner, str(row[self._at]))
