@@ -1,22 +1,16 @@
-"""Archive files: ranges of the log as Parquet, written, read, and compared with where they lay.
-
-pyarrow is asked for where it is needed, since nothing else of the program needs it.
-"""
+"""Archive files: ranges of the log as Parquet, written and read."""
 
 from __future__ import annotations
 
-import hashlib
-import os
+import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from events.archive_place import ArchiveDamaged, arrow, measured, place_of, sync
 from events.event import Event
-from events.log import LogCorrupt
 
 EVENTS_MAX: Final = 50_000
 """Most events in a row group: what a reader decodes and holds at once."""
@@ -27,7 +21,6 @@ RECORD_BYTES_MAX: Final = 32 * 1024 * 1024
 PAGE_BYTES: Final = 2 * RECORD_BYTES_MAX
 """A column of a row group is one page: pages are compressed apart, and long ones to less."""
 
-HASHED_BYTES: Final = 4 * 1024 * 1024
 GROUPS_HELD: Final = 2
 FILES_HELD: Final = 4
 
@@ -53,20 +46,6 @@ ENCODINGS: Final = {
 LEVELS: Final = {name: 9 if name == "record" else 1 for name in COLUMNS}
 
 
-class ArchiveUnavailable(Exception):
-    """The archive cannot be read or written: pyarrow is not installed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the archive needs pyarrow, which is not installed; "
-            "pip install 'atproto-projector[archive]'"
-        )
-
-
-class ArchiveDamaged(LogCorrupt):
-    """An archive file is missing, or is not what was written."""
-
-
 @dataclass(frozen=True, slots=True)
 class Archived:
     """An archive file: the offsets `first_offset` up to, not with, `end_offset`."""
@@ -78,46 +57,18 @@ class Archived:
     sha256: str
 
 
-def require_arrow() -> None:
-    """Raises `ArchiveUnavailable` where pyarrow is missing."""
-    _arrow()
+Rows = Sequence[Sequence[Any]]
+"""Rows of event_log with all its columns, times in microseconds since 1970."""
 
 
-def _arrow() -> Any:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet
-    except ImportError:
-        raise ArchiveUnavailable from None
-    return pa
+def is_same(table: Any, rows: Rows) -> bool:
+    """Whether a file's table has exactly these rows."""
+    return bool(table_of(rows).equals(table))
 
 
-def place_of(location: str) -> tuple[Any, str]:
-    """The pyarrow filesystem and the path in it of a folder or file; a URL, or a local path."""
-    _arrow()
-    from pyarrow.fs import FileSystem, LocalFileSystem
-
-    if "://" in location:
-        return FileSystem.from_uri(location)
-    return LocalFileSystem(), str(Path(location).expanduser().absolute())
-
-
-def joined(location: str, name: str) -> str:
-    """The location of a file in a folder; a URL keeps its options, a local path is made whole."""
-    if "://" in location:
-        folder, mark, options = location.partition("?")
-        return f"{folder.rstrip('/')}/{name}{mark}{options}"
-    return str(Path(location).expanduser().absolute() / name)
-
-
-def has_password(location: str) -> bool:
-    """Whether a URL tells a secret."""
-    return "://" in location and urlsplit(location).password is not None
-
-
-def table_of(rows: Sequence[Sequence[object]]) -> Any:
-    """Rows of event_log, with times in microseconds since 1970, as an Arrow table."""
-    pa = _arrow()
+def table_of(rows: Rows) -> Any:
+    """Rows as an Arrow table."""
+    pa = arrow()
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
     moment = pa.timestamp("us", "UTC")
     arrays = [
@@ -136,7 +87,7 @@ class ArchiveWriter:
     """Writes one file, a row group at a time; what is not finished is no file."""
 
     def __init__(self, location: str) -> None:
-        pa = _arrow()
+        pa = arrow()
         self.filesystem, self.path = place_of(location)
         self.filesystem.create_dir(self.path.rpartition("/")[0], recursive=True)
         self._sink = self.filesystem.open_output_stream(self.path)
@@ -154,7 +105,7 @@ class ArchiveWriter:
             write_statistics=list(OFFSETS + TIMES),
         )
 
-    def add(self, rows: Sequence[Sequence[object]]) -> None:
+    def add(self, rows: Rows) -> None:
         """Writes rows as a row group."""
         self._writer.write_table(table_of(rows), row_group_size=len(rows))
 
@@ -165,51 +116,9 @@ class ArchiveWriter:
         sync(self.filesystem, self.path)
 
     def abandon(self) -> None:
-        """Lets go of the file as it is."""
+        """Lets go of the file as it is; after `finish` there is nothing to let go of."""
+        self._writer.close()
         self._sink.close()
-
-
-def sync(filesystem: Any, path: str) -> None:
-    """Has a local disk keep a file and the folder's entry of it; object stores need no asking."""
-    if filesystem.type_name != "local":
-        return
-    for each in (Path(path), Path(path).parent):
-        number = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
-def move(source: str, target: str) -> None:
-    """Gives a file another name, durably; replaces what has it."""
-    filesystem, path = place_of(source)
-    _, to = place_of(target)
-    filesystem.move(path, to)
-    sync(filesystem, to)
-
-
-def delete(location: str) -> None:
-    """Deletes a file that may be gone already."""
-    filesystem, path = place_of(location)
-    try:
-        filesystem.delete_file(path)
-    except FileNotFoundError:
-        return
-
-
-def measured(location: str) -> tuple[int, str]:
-    """The bytes of a file, counted, and their SHA-256. Raises `ArchiveDamaged` where it is gone."""
-    filesystem, path = place_of(location)
-    digest, size = hashlib.sha256(), 0
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            while chunk := stream.read(HASHED_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-    except FileNotFoundError as error:
-        raise ArchiveDamaged(f"archive file {location} is missing") from error
-    return size, digest.hexdigest()
 
 
 def check_bytes(file: Archived) -> None:
@@ -225,12 +134,21 @@ def check_bytes(file: Archived) -> None:
 _checked: set[Archived] = set()
 
 
-class ArchiveFile:
-    """An open archive file. Its bytes are checked when the process opens it for the first time."""
+def forget_checked() -> None:
+    """Has this process check every file again that it opens anew."""
+    _checked.clear()
 
-    def __init__(self, file: Archived) -> None:
-        pa = _arrow()
-        if file not in _checked:
+
+class ArchiveFile:
+    """An open archive file.
+
+    Its bytes are checked when the process opens it for the first time, and with `check`. Raises
+    `ArchiveDamaged`.
+    """
+
+    def __init__(self, file: Archived, *, check: bool = False) -> None:
+        pa = arrow()
+        if check or file not in _checked:
             check_bytes(file)
             _checked.add(file)
         self.file = file
@@ -277,17 +195,24 @@ class ArchiveFile:
 class ArchiveReader:
     """Reads archive files; holds a few of them open, and the last row groups decoded.
 
-    Not for several threads at once.
+    For any thread, one at a time: a thread whose caller was cancelled still reads to its end.
     """
 
     def __init__(self) -> None:
         self._files: OrderedDict[Archived, ArchiveFile] = OrderedDict()
         self._groups: OrderedDict[tuple[Archived, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def read(
         self, file: Archived, after: int, through: int, collections: Sequence[str] | None
     ) -> list[Event]:
         """As `WholeLog.read`, of what the file holds of the range."""
+        with self._lock:
+            return self._read(file, after, through, collections)
+
+    def _read(
+        self, file: Archived, after: int, through: int, collections: Sequence[str] | None
+    ) -> list[Event]:
         opened = self._opened(file)
         events: list[Event] = []
         for group in opened.groups(after, through):
@@ -306,7 +231,18 @@ class ArchiveReader:
         collections: Sequence[str] | None,
     ) -> list[Event]:
         """As `WholeLog.of_accounts`; of row groups without them only the `did` is read."""
-        pa = _arrow()
+        with self._lock:
+            return self._of_accounts(file, dids, after, through, collections)
+
+    def _of_accounts(
+        self,
+        file: Archived,
+        dids: Sequence[str],
+        after: int,
+        through: int,
+        collections: Sequence[str] | None,
+    ) -> list[Event]:
+        pa = arrow()
         opened = self._opened(file)
         wanted = pa.array(dids, pa.string())
         events: list[Event] = []
@@ -341,15 +277,16 @@ class ArchiveReader:
 
     def close(self) -> None:
         """Lets go of all files."""
-        self._groups.clear()
-        while self._files:
-            self._files.popitem()[1].close()
+        with self._lock:
+            self._groups.clear()
+            while self._files:
+                self._files.popitem()[1].close()
 
 
 def _of_collections(table: Any, collections: Sequence[str] | None) -> Any:
     if collections is None:
         return table
-    pa = _arrow()
+    pa = arrow()
     compute = pa.compute
     wanted = compute.is_in(table["collection"], pa.array(collections, pa.string()))
     return table.filter(compute.or_(wanted, compute.not_equal(table["kind"], "commit")))
@@ -357,9 +294,12 @@ def _of_collections(table: Any, collections: Sequence[str] | None) -> Any:
 
 def events_of(table: Any) -> list[Event]:
     """The events that rows with `EVENT_COLUMNS` are."""
-    pa = _arrow()
-    columns = [table[name] for name in EVENT_COLUMNS]
-    columns[-1] = columns[-1].cast(pa.int64())
+    return [Event(*row) for row in zip(*values_of(table, EVENT_COLUMNS), strict=True)]
+
+
+def values_of(table: Any, names: Sequence[str]) -> list[list[Any]]:
+    """Columns of an Arrow table as Python's values; times as microseconds since 1970."""
+    pa = arrow()
+    columns = [table[name].cast(pa.int64()) if name in TIMES else table[name] for name in names]
     # A column at once, in C: value by value takes ten times as long.
-    values = [column.to_numpy(zero_copy_only=False).tolist() for column in columns]
-    return [Event(*row) for row in zip(*values, strict=True)]
+    return [column.to_numpy(zero_copy_only=False).tolist() for column in columns]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
 
@@ -13,8 +14,6 @@ from events.archive import Archived, ArchiveReader
 from events.event import Event
 from events.log import LogCorrupt, read_head
 from events.rows import EVENT, fetch_events
-
-T = TypeVar("T")
 
 SCAN_EVENTS: Final = 5_000
 """How many offsets a scan reads at once."""
@@ -45,8 +44,14 @@ SELECT a.first_offset, a.end_offset, a.location, a.bytes, a.sha256, EXISTS (
 FROM projector.log_archive AS a WHERE a.first_offset <= $1 AND a.end_offset > $1
 """
 
-Live = Callable[[int, int], Awaitable[list[Event]]]
-Stored = Callable[[Archived, int, int], list[Event]]
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of each piece of a range: offsets `first` to `last`, both with."""
+
+    live: Callable[[int, int], Awaitable[list[Event]]]
+    stored: Callable[[Archived, int, int], list[Event]]
+    keeps: Callable[[Event], bool]
 
 
 class WholeLog:
@@ -64,7 +69,6 @@ class WholeLog:
         self._ends: list[int] = []
         self._gone: set[int] = set()
         self._reader = ArchiveReader()
-        self._lock = asyncio.Lock()
 
     async def read(
         self,
@@ -85,7 +89,8 @@ class WholeLog:
         def stored(file: Archived, first: int, last: int) -> list[Event]:
             return self._reader.read(file, first - 1, last, wanted)
 
-        return await self._pieces(connection, after, through, live, stored, _filter(wanted))
+        question = _Question(live, stored, _filter(wanted))
+        return await self._ask(connection, after, through, question)
 
     async def scan(
         self,
@@ -120,29 +125,24 @@ class WholeLog:
         def stored(file: Archived, first: int, last: int) -> list[Event]:
             return self._reader.of_accounts(file, accounts, first - 1, last, wanted)
 
-        keep = _filter(wanted, frozenset(accounts))
-        return await self._pieces(connection, after, through, live, stored, keep)
+        question = _Question(live, stored, _filter(wanted, frozenset(accounts)))
+        return await self._ask(connection, after, through, question)
 
-    async def _pieces(
-        self,
-        connection: asyncpg.Connection,
-        after: int,
-        through: int,
-        live: Live,
-        stored: Stored,
-        keep: Callable[[Event], bool],
+    async def _ask(
+        self, connection: asyncpg.Connection, after: int, through: int, question: _Question
     ) -> list[Event]:
         events: list[Event] = []
         while after < through:
-            last = min(through, await self._piece_end(connection, after + 1) - 1)
-            found = await self._piece(connection, after + 1, last, live, stored)
-            if found and found[0].log_offset == after + 1 and not keep(found[0]):
+            end = await self._end(connection, after + 1)
+            last = min(through, end - 1)
+            found = await self._piece(connection, range(after + 1, last + 1), end, question)
+            if found and found[0].log_offset == after + 1 and not question.keeps(found[0]):
                 del found[0]
             events += found
             after = last
         return events
 
-    async def _piece_end(self, connection: asyncpg.Connection, offset: int) -> int:
+    async def _end(self, connection: asyncpg.Connection, offset: int) -> int:
         """Where the partition or file that holds an offset ends; that never changes."""
         if not self._ends or offset >= self._ends[-1]:
             self._ends = [row[0] for row in await connection.fetch(ENDS)]
@@ -151,23 +151,21 @@ class WholeLog:
         return self._ends[at] if at < len(self._ends) else 2**63 - 1
 
     async def _piece(
-        self, connection: asyncpg.Connection, first: int, last: int, live: Live, stored: Stored
+        self, connection: asyncpg.Connection, piece: range, end: int, question: _Question
     ) -> list[Event]:
+        first, last = piece[0], piece[-1]
         for _ in range(2):
-            if self._piece_key(first) not in self._gone:
-                events = await live(first, last)
+            if end not in self._gone:
+                events = await question.live(first, last)
                 if events and events[0].log_offset == first:
                     return events
             file = await self._archived(connection, first)
             if file is not None:
-                return await self._threaded(lambda file=file: stored(file, first, last))
+                return await asyncio.to_thread(question.stored, file, first, last)
             # Appended just now, between the two questions? Then it is there the second time.
             if first > await read_head(connection):
                 return []
         raise LogCorrupt(f"offset {first} is neither in a partition of the log nor in the archive")
-
-    def _piece_key(self, offset: int) -> int:
-        return bisect_right(self._ends, offset)
 
     async def _archived(self, connection: asyncpg.Connection, offset: int) -> Archived | None:
         row = await connection.fetchrow(ARCHIVED, offset)
@@ -178,14 +176,9 @@ class WholeLog:
         (self._gone.discard if is_live else self._gone.add)(fields[1])
         return Archived(*fields)
 
-    async def _threaded(self, work: Callable[[], T]) -> T:
-        async with self._lock:
-            return await asyncio.to_thread(work)
-
     async def close(self) -> None:
         """Lets go of the archive's files."""
-        async with self._lock:
-            self._reader.close()
+        await asyncio.to_thread(self._reader.close)
 
 
 def _filter(

@@ -9,7 +9,7 @@ import asyncpg
 
 from projector.declare import Aggregate
 from projector.errors import CheckpointMoved, Corruption
-from projector.statements import listed, quoted
+from projector.statements import Home, listed, quoted
 
 AUDIT_SECONDS_MAX = 86_400.0
 """The longest that one statement of an audit may take; a large database takes its time."""
@@ -34,11 +34,12 @@ class Merged:
 class Merger:
     """Adds deltas from the outbox to one aggregate's counters."""
 
-    def __init__(self, aggregate: Aggregate, schema: str, outbox_rows_max: int = 24) -> None:
+    def __init__(self, aggregate: Aggregate, home: Home, outbox_rows_max: int = 24) -> None:
         self.aggregate = aggregate
+        self.name = home.name
         self.outbox_rows_max = outbox_rows_max
-        self.merge_sql = merge_statement(aggregate, schema)
-        self.prune_sql = prune_statement(aggregate, schema)
+        self.merge_sql = merge_statement(aggregate, home.schema)
+        self.prune_sql = prune_statement(aggregate, home.schema)
 
     async def merge(self, connection: asyncpg.Connection, events_per_second: float = 0.0) -> Merged:
         """Merges the oldest waiting deltas; `rows` is 0 when none wait.
@@ -48,7 +49,7 @@ class Merger:
         counter would fall below zero, and `CheckpointMoved` where the aggregate is of another
         version by now.
         """
-        name = self.aggregate.name
+        name = self.name
         async with connection.transaction():
             row = await connection.fetchrow(self.merge_sql, name, self.outbox_rows_max)
             assert row is not None

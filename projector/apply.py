@@ -6,28 +6,23 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final
 
 import asyncpg
 
 from projector.declare import Projection, Row
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Folded, Letter
+from projector.outbox import joined_columns, put_deltas
 from projector.statements import (
     EDITS,
     FEEDS,
     MOVE_CHECKPOINT,
     NOTIFY_OUTBOX,
-    OUTBOX_KEYS_MAX,
     PUT_LETTER,
-    PUT_OUTBOX,
     Counter,
     Home,
     statements_of,
 )
-
-SEPARATORS_END: Final = 0xD800
-"""Where the surrogates begin, which Postgres does not take."""
 
 Cells = asyncpg.Record | tuple[str | None, ...]
 """The counted columns of one row, from Postgres or from the row we sent."""
@@ -163,7 +158,7 @@ class TableWriter:
         """Writes a folded window within the transaction that the caller has open, and in which it
         has read the feeds; `through` is the offset that the deltas belong to."""
         if folded.letters:
-            await self._put_letters(connection, folded.letters)
+            await self.put_letters(connection, folded.letters)
         if folded.is_empty:
             return Applied(0, 0, 0)
         work = _Work(connection, self, folded.revs, probed)
@@ -171,39 +166,20 @@ class TableWriter:
         if folded.removed_accounts:
             removed = await work.remove_accounts(folded.removed_accounts, through)
         await work.write(folded.gone, folded.fresh, folded.changed)
-        deltas = await self._put_deltas(connection, work.tally, through)
+        deltas = await put_deltas(
+            connection, self.home.name, self.sql.counters, work.tally, through
+        )
         if removed or deltas:
             await connection.execute(NOTIFY_OUTBOX, self.home.name)
         return Applied(work.inserted, work.deleted + removed, deltas)
 
-    async def _put_letters(self, connection: asyncpg.Connection, letters: Iterable[Letter]) -> None:
+    async def put_letters(self, connection: asyncpg.Connection, letters: Iterable[Letter]) -> None:
+        """Writes dead letters, or that the same event could not be applied once more."""
         name = self.home.name
         await connection.executemany(
             PUT_LETTER,
             [(name, x.log_offset, x.stage, x.reason, _storable(x.error)) for x in letters],
         )
-
-    async def _put_deltas(
-        self, connection: asyncpg.Connection, tally: Sequence[Tally[str]], through: int
-    ) -> int:
-        rows = []
-        done = 0
-        for counter, counts in zip(self.sql.counters, tally, strict=True):
-            keys = sorted(key for key, n in counts.items() if n)
-            for i in range(0, len(keys), OUTBOX_KEYS_MAX):
-                part = keys[i : i + OUTBOX_KEYS_MAX]
-                deltas = ",".join([str(counts[key]) for key in part])
-                (joined,), separator = joined_columns([part])
-                rows.append(
-                    (
-                        counter.aggregate, counter.name, joined, deltas,
-                        self.home.name, through, separator,
-                    )
-                )  # fmt: skip
-            done += len(keys)
-        for row in rows:
-            await connection.execute(PUT_OUTBOX, *row)
-        return done
 
     def columns_of(self, rows: Sequence[Row]) -> list[Sequence[object]]:
         """The rows as one array per column, which is how they travel to Postgres."""
@@ -391,16 +367,6 @@ class _Work:
 
     def _contest(self, rows: Iterable[Cells]) -> None:
         self.groups.update(tuple(str(row[i]) for i in self._claim) for row in rows)
-
-
-def joined_columns(columns: Sequence[Sequence[str]]) -> tuple[list[str], str]:
-    """The texts of each column as one text, each after the separator, which none contains.
-
-    To be split by `statements.split`. It takes a tenth of the time that an array takes to send.
-    """
-    glued = "".join(map("".join, columns))
-    separator = next(c for c in map(chr, range(1, SEPARATORS_END)) if c not in glued)
-    return [separator + separator.join(column) for column in columns], separator
 
 
 def _storable(text: str) -> str:

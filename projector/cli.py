@@ -13,10 +13,24 @@ import uvloop
 from cyclopts import App, CycloptsError, UnknownCommandError
 from rich.console import Console
 
+from events.archive_place import ArchiveDamaged, ArchiveUnavailable
 from events.errors import SourceError
 from events.log import LogCorrupt
 from projector import __version__
-from projector.commands import basic, demo, flow, letters, up
+from projector.commands import (
+    archive,
+    basic,
+    demo,
+    explain,
+    flow,
+    forget,
+    heal,
+    letters,
+    rebuild,
+    replay,
+    up,
+    verify,
+)
 from projector.database import is_transient, one_line
 from projector.environment import configure_logging, settings, take_settings
 from projector.errors import CannotConnect, Corruption, ProjectorError, SchemaMismatch, UsageError
@@ -42,8 +56,18 @@ app.command(basic.init)
 app.command(flow.ingest)
 app.command(flow.run)
 app.command(basic.status)
-app.command(basic.verify)
+app.command(verify.verify)
+app.command(explain.explain)
+app.command(explain.history)
+app.command(explain.bisect)
 app.command(flow.generate)
+app.command(rebuild.rebuild)
+app.command(rebuild.rollback)
+app.command(rebuild.as_of)
+app.command(heal.heal)
+app.command(replay.replay)
+app.command(archive.archive)
+app.command(forget.forget)
 app.command(basic.show_settings, name="settings")
 dead_letters = App(name="dead-letters", help="What could not be decoded or applied, kept whole.")
 dead_letters.command(letters.list_letters, name="list")
@@ -93,6 +117,10 @@ def known_error(error: Exception) -> ProjectorError | None:
         return UsageError(f"{_misunderstood(error)} (projector --help)")
     if isinstance(error, SourceError):
         return CannotConnect(one_line(error))
+    if isinstance(error, ArchiveUnavailable):
+        return UsageError(one_line(error))
+    if isinstance(error, ArchiveDamaged):
+        return Corruption(f"{one_line(error)}; projector verify says how to mend it")
     if isinstance(error, LogCorrupt):
         return Corruption(f"{one_line(error)}; restore the database from a backup")
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):

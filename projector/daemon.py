@@ -17,6 +17,7 @@ from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
 from projector.settings import Settings
+from projector.statements import live
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Daemon:
                 projection,
                 database,
                 self.reader,
-                schema=settings.schema,
+                home=live(projection, settings.schema),
                 window=AdaptiveWindow(
                     settings.window_events_max,
                     events_min=settings.window_events_min,
@@ -77,7 +78,7 @@ class Daemon:
             AggregateProjector(
                 aggregate,
                 database,
-                schema=settings.schema,
+                home=live(aggregate, settings.schema),
                 poll_seconds=settings.poll_seconds,
                 outbox_rows_max=settings.outbox_rows_max,
             )

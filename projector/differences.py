@@ -16,8 +16,9 @@ from projector.truth import Expected
 ROW, WAITING, LISTED, REV = "row", "waiting", "listed", "rev"
 """Where a difference is: the table, the shelf of duplicates, the list of them, the revisions."""
 
-MISSING, EXTRA, ALTERED = "missing", "extra", "altered"
+MISSING, EXTRA, ALTERED, SAME = "missing", "extra", "altered", "same"
 
+Columns = tuple[str, ...]
 LIST_COLUMNS: Final = ("cid", "duplicateOf", "indexedAt")
 
 
@@ -25,8 +26,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """One key of which a table holds something else than the log says.
 
     `part` is one of `row`, `waiting`, `listed`, `rev`; `kind` is `missing`, `extra` or `altered`,
-    with the altered `columns`. `log_offset` is the event by which the key is what it must be, None
-    where the log knows nothing of the key.
+    with the altered `columns`. `log_offset` is the event by which the key is what it must be, or by
+    which its account was removed; None where the log knows nothing of the key. `settled` is the
+    last event that had a say in it, which may be of another key with the same claim.
     """
 
     projection: str
@@ -36,6 +38,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     columns: tuple[str, ...] = ()
     log_offset: int | None = None
+    settled: int | None = None
 
 
 @dataclass(slots=True)
@@ -91,71 +94,84 @@ async def read_accounts(
         rows = f"SELECT {columns} FROM {home.shelf(table)} WHERE creator = ANY($1::text[])"
         for row in await connection.fetch(rows, list(dids)):
             found[row[owner]].waiting[row[0]] = tuple(row)
-    for did in dids:
-        # Of the list, which several projections share, what is this one's: by its collection.
-        prefix = f"at://{did}/{projection.collection}/"
-        bounds = (prefix, prefix[:-1] + "0")
-        if table.unique:
-            sql = f"SELECT uri, {listed(LIST_COLUMNS)} FROM {home.list(table)} {IN_RANGE}"
-            for uri, *cells in await connection.fetch(sql, *bounds):
-                found[did].listed[uri] = tuple(cells)
-        sql = f"SELECT uri, rev FROM {home.versions(projection)} {IN_RANGE}"
-        found[did].revs = {str(u): str(rev) for u, rev in await connection.fetch(sql, *bounds)}
+    # Of the list, which several projections share, what is this one's: by its collection.
+    prefixes = [f"at://{did}/{projection.collection}/" for did in dids]
+    bounds = (list(dids), prefixes, [prefix[:-1] + "0" for prefix in prefixes])
+    if table.unique:
+        columns = listed(("uri", *LIST_COLUMNS), "t.")
+        rows = IN_RANGES.format(columns=columns, table=home.list(table))
+        for did, uri, *cells in await connection.fetch(rows, *bounds):
+            found[did].listed[uri] = tuple(cells)
+    rows = IN_RANGES.format(columns="t.uri, t.rev", table=home.versions(projection))
+    for did, uri, rev in await connection.fetch(rows, *bounds):
+        found[did].revs[uri] = rev
     return found
 
 
-IN_RANGE: Final = "WHERE uri >= $1 AND uri < $2"
+# $1 accounts, $2 and $3 the range of their uris: one look into the index for each.
+IN_RANGES: Final = """
+SELECT a.did, {columns} FROM unnest($1::text[], $2::text[], $3::text[]) AS a(did, least, beyond)
+CROSS JOIN LATERAL (SELECT * FROM {table} AS r WHERE r.uri >= a.least AND r.uri < a.beyond) AS t
+"""
 
 
 def differences(
     projection: Projection, did: str, expected: Expected, found: Found
 ) -> Iterator[Difference]:
     """Where the tables do not hold what they must of one account, in the order of the keys."""
-    same = comparable(projection.table)
-    names = projection.table.columns
-
-    def of(part: str, uri: str, must: Row | None, has: Row | None) -> Difference | None:
-        columns: tuple[str, ...] = ()
-        if must is None:
-            kind = EXTRA
-        elif has is None:
-            kind = MISSING
-        else:
-            kind, labels = ALTERED, LIST_COLUMNS if part == LISTED else names
-            if part in (ROW, WAITING):
-                must, has = same(must), same(has)
-            pairs = zip(labels, must, has, strict=True)
-            columns = tuple(label for label, one, other in pairs if one != other)
-            if not columns:
-                return None
-        return Difference(
-            projection=projection.name, did=did, uri=uri, part=part, kind=kind, columns=columns,
-            log_offset=expected.decided.get(uri),
-        )  # fmt: skip
-
     parts: list[tuple[str, Mapping[str, Row], Mapping[str, Row]]] = [
         (ROW, expected.rows, found.rows),
         (WAITING, expected.waiting, found.waiting),
         (LISTED, expected.listed, found.listed),
     ]
-    for part, must_have, has in parts:
-        for uri in sorted({*must_have, *has}):
-            difference = of(part, uri, must_have.get(uri), has.get(uri))
-            if difference is not None:
-                yield difference
-    yield from _revs(projection, did, expected, found)
+    for part, must, has in parts:
+        if must == has:
+            continue
+        for uri in sorted({*must, *has}):
+            if (one := must.get(uri)) != (other := has.get(uri)):
+                kind, columns = _kind(projection.table, part, one, other)
+                if kind != SAME:
+                    yield _difference(projection, did, uri, expected, (part, kind, columns))
+    for uri, kind in _revs(expected, found):
+        columns = (REV,) if kind == ALTERED else ()
+        yield _difference(projection, did, uri, expected, (REV, kind, columns))
 
 
-def _revs(
-    projection: Projection, did: str, expected: Expected, found: Found
-) -> Iterator[Difference]:
+def _difference(
+    projection: Projection, did: str, uri: str, expected: Expected, what: tuple[str, str, Columns]
+) -> Difference:
+    part, kind, columns = what
+    return Difference(
+        projection=projection.name,
+        did=did,
+        uri=uri,
+        part=part,
+        kind=kind,
+        columns=columns,
+        log_offset=expected.decided.get(uri, expected.removed),
+        settled=expected.settled.get(uri, expected.removed),
+    )
+
+
+def _kind(table: Table, part: str, must: Row | None, has: Row | None) -> tuple[str, Columns]:
+    """What is different about a key, and in which columns."""
+    if must is None or has is None:
+        return (EXTRA if must is None else MISSING), ()
+    names: Columns = LIST_COLUMNS
+    if part != LISTED:
+        names, same = table.columns, comparable(table)
+        must, has = same(must), same(has)
+    pairs = zip(names, must, has, strict=True)
+    columns = tuple(name for name, one, other in pairs if one != other)
+    return (ALTERED if columns else SAME), columns
+
+
+def _revs(expected: Expected, found: Found) -> Iterator[tuple[str, str]]:
     """Revisions that are not noted, or that no event explains."""
+    if expected.revs == found.revs:
+        return
     for uri in sorted({*expected.revs, *found.revs}):
         has, must = found.revs.get(uri), expected.revs.get(uri)
         if has == must or (must is None and has == expected.revs_maybe.get(uri)):
             continue
-        kind = MISSING if has is None else EXTRA if must is None else ALTERED
-        yield Difference(
-            projection=projection.name, did=did, uri=uri, part=REV, kind=kind,
-            columns=("rev",) if kind == ALTERED else (), log_offset=expected.decided.get(uri),
-        )  # fmt: skip
+        yield uri, MISSING if has is None else EXTRA if must is None else ALTERED

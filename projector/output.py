@@ -85,4 +85,6 @@ def status_tables(status: Status) -> list[Table | Text]:
                 [(x.where, x.stage, x.reason, x.count) for x in status.dead_letters],
             )
         )
+    if status.audit.accounts:
+        found.append(Text(f"audit: {status.audit.sentence}"))
     return found

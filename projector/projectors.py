@@ -27,7 +27,7 @@ from projector.fold import Folded, Folder, Letter, Window
 from projector.formation import Formation
 from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
-from projector.statements import CHECKPOINT, live
+from projector.statements import CHECKPOINT, Home
 from projector.telemetry import apply_span, is_recorded, merge_span
 
 log = logging.getLogger(__name__)
@@ -53,12 +53,14 @@ class Prepared:
     probed: Probed | None
 
 
-async def read_checkpoint(connection: asyncpg.Connection, declaration: Declaration) -> int:
-    """The offset through which a projection has been applied.
+async def read_checkpoint(
+    connection: asyncpg.Connection, declaration: Declaration, name: str | None = None
+) -> int:
+    """The offset through which a projection has been applied, at home under `name`.
 
     Raises `SchemaMismatch` when the database has it not, or in another version.
     """
-    name, version = declaration.name, declaration.version
+    name, version = name or declaration.name, declaration.version
     row = await connection.fetchrow(CHECKPOINT, name)
     if row is None:
         raise SchemaMismatch(f"{name} has no checkpoint; run: projector init")
@@ -71,7 +73,10 @@ async def read_checkpoint(connection: asyncpg.Connection, declaration: Declarati
 
 
 class TableProjector:
-    """Applies one projection, window after window: while Postgres applies one, reads the next."""
+    """Applies one projection, window after window: while Postgres applies one, reads the next.
+
+    `home` is where its tables are.
+    """
 
     def __init__(
         self,
@@ -79,16 +84,16 @@ class TableProjector:
         database: Database,
         reader: LogReader,
         *,
-        schema: str,
+        home: Home,
         window: AdaptiveWindow,
         formation: Formation | None = None,
         on_deltas: Callable[[], None] = lambda: None,
     ) -> None:
-        self.name = projection.name
+        self.name = home.name
         self.projection = projection
         self.database = database
         self.reader = reader
-        self.writer = TableWriter(projection, live(projection, schema))
+        self.writer = TableWriter(projection, home)
         self.pace = window
         self.formation = formation or Formation(window.events_max)
         self.on_deltas = on_deltas
@@ -98,7 +103,7 @@ class TableProjector:
         self._probing: asyncpg.Connection | None = None
 
     async def run(self, stop: asyncio.Event, until: int | None = None) -> None:
-        """Applies windows until told to stop, or until the checkpoint has reached `until`.
+        """Applies windows until told to stop, or until the checkpoint is at `until`, not beyond.
 
         A window that was begun is finished. Raises what is not for this loop to mend:
         connection trouble, `CheckpointMoved`, `Corruption`.
@@ -106,7 +111,7 @@ class TableProjector:
         connection = await self.database.connect(f"apply {self.name}", **APPLY_SETTINGS)
         following: asyncio.Task[Prepared] | None = None
         try:
-            self._moved_to(await read_checkpoint(connection, self.projection))
+            self._moved_to(await read_checkpoint(connection, self.projection, self.name))
             if self.checkpoint > await self.reader.refresh():
                 raise Corruption(
                     f"{self.name} is at offset {self.checkpoint}, beyond the log's head "
@@ -115,11 +120,11 @@ class TableProjector:
             before: Folded | None = None
             whole = True
             while not stop.is_set() and not self._done(until):
-                following = following or asyncio.create_task(self._prepare(self.checkpoint))
-                if not await _unless(stop, following):
+                following = following or self._preparing(self.checkpoint, until)
+                if following is None or not await _unless(stop, following):
                     break
                 prepared = following.result()
-                following = asyncio.create_task(self._prepare(prepared.window.through))
+                following = self._preparing(prepared.window.through, until)
                 await self.formation.hold(self.name, prepared.window.through, self.reader.head)
                 # A window that was halved may have left what its own fold does not tell.
                 probed = prepared.probed if whole else None
@@ -142,8 +147,14 @@ class TableProjector:
     def _done(self, until: int | None) -> bool:
         return until is not None and self.checkpoint >= until
 
-    async def _prepare(self, after: int) -> Prepared:
-        window = await self.reader.window(after, self.projection.collection, self.pace.events)
+    def _preparing(self, after: int, until: int | None) -> asyncio.Task[Prepared] | None:
+        if until is not None and after >= until:
+            return None
+        events = self.pace.events if until is None else min(self.pace.events, until - after)
+        return asyncio.create_task(self._prepare(after, events))
+
+    async def _prepare(self, after: int, events_max: int) -> Prepared:
+        window = await self.reader.window(after, self.projection.collection, events_max)
         # In steps: between them the loop goes on with what other connections have answered.
         steps = self._folder.beginning_steps(window)
         while True:
@@ -241,14 +252,14 @@ class AggregateProjector:
         aggregate: Aggregate,
         database: Database,
         *,
-        schema: str,
+        home: Home,
         poll_seconds: float = 1.0,
         outbox_rows_max: int = 24,
     ) -> None:
-        self.name = aggregate.name
+        self.name = home.name
         self.aggregate = aggregate
         self.database = database
-        self.merger = Merger(aggregate, schema, outbox_rows_max)
+        self.merger = Merger(aggregate, home, outbox_rows_max)
         self.poll_seconds = poll_seconds
         self.rate = Rate()
         self._woken = asyncio.Event()
@@ -267,7 +278,7 @@ class AggregateProjector:
         """Merges until told to stop, or, once told to finish, until no deltas wait."""
         connection = await self.database.connect(f"merge {self.name}", **APPLY_SETTINGS)
         try:
-            await read_checkpoint(connection, self.aggregate)
+            await read_checkpoint(connection, self.aggregate, self.name)
             while not stop.is_set():
                 last = self._finish.is_set()
                 self._woken.clear()

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 import asyncpg
 
 from events.event import Event
-from events.log import read_events, read_head, read_traces
+from events.history import WholeLog
+from events.log import read_head, read_traces
 from projector.database import Database, close_quietly, is_transient, retrying
 from projector.fold import Window
 
@@ -84,6 +85,7 @@ class LogReader:
         self.fetch_events = min(fetch_events, block_events)
         self.bytes_max = bytes_max
         self.head = 0
+        self._log = WholeLog()
         self._moved = asyncio.Condition()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._lock = asyncio.Lock()
@@ -154,7 +156,7 @@ class LogReader:
 
     async def _read(self, after: int, through: int) -> list[Event]:
         return await self._retried(
-            lambda connection: read_events(connection, after, through, self.collections)
+            lambda connection: self._log.read(connection, after, through, self.collections)
         )
 
     async def _retried(self, read: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

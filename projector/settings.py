@@ -55,11 +55,28 @@ class Settings:
     zstd_dictionary: str = _setting(
         "", "File with Jetstream's zstd dictionary; none: no compression."
     )
+    archive_location: str = _setting(
+        "", "Folder or URL of the archive's Parquet files; none: archive --to names it."
+    )
     stream_entries_max: int = _setting(
         1_000_000, "Entries in a Redis stream before ingest waits.", 2
     )
     stream_group: str = _setting("projector", "Consumer group kept up to date on a Redis stream.")
     stream_trim: bool = _setting(True, "Trim Redis entries that the log has.")
+    rebuild_share: float = _setting(
+        0.8, "Share of the time that a rebuild works, 1: all of it.", 0.01
+    )
+    rebuild_lag_seconds_max: float = _setting(
+        1.0, "Live projections' lag from which on a rebuild waits for them.", 0.1
+    )
+    rebuild_memory_mib: int = _setting(256, "Memory of Postgres for making one index, MiB.")
+    scratch_folder: str = _setting(
+        "", "Where verify --rows keeps its copy of tables and log; none: the system's folder."
+    )
+    audit_accounts_per_second: float = _setting(
+        10.0, "Accounts that the rolling audit proves a second; 0: no audit.", 0
+    )
+    audit_accounts_max: int = _setting(1000, "Accounts that the rolling audit proves at once.")
     lease_seconds: float = _setting(5.0, "A daemon that says nothing for so long is replaced.", 0.1)
     poll_seconds: float = _setting(1.0, "How often to look where no NOTIFY came.", 0.01)
     backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.", 0.1)

@@ -83,9 +83,9 @@ class Home:
         return f"{quoted(self.engine)}.{quoted('version_' + projection.name)}"
 
 
-def live(projection: Projection, schema: str) -> Home:
-    """The home of the projection that is kept in step with the log."""
-    return Home(projection.name, schema)
+def live(declaration: Declaration, schema: str) -> Home:
+    """The home of what is kept in step with the log, and read by others."""
+    return Home(declaration.name, schema)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ FROM projector.dead_letter GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 PENDING: Final = """
 SELECT aggregate, count(*), min(through_offset) FROM projector.outbox GROUP BY aggregate
 """
+AUDIT: Final = """
+SELECT accounts, proven, round_as_of, complete_as_of, (SELECT count(*) FROM projector.finding)
+FROM projector.audit_state
+"""
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,30 @@ class LetterCount(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
+class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the rolling audit is in its round, and how many keys differ from the log.
+
+    `complete_as_of` is what all accounts were proven as of in the last round that is complete.
+    """
+
+    accounts: int
+    proven: int
+    as_of: int
+    complete_as_of: int | None
+    differences: int
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        text = f"{self.proven:,} of {self.accounts:,} accounts proven"
+        if self.proven:
+            text += f" as of offset {self.as_of:,}"
+        if self.complete_as_of is not None:
+            text += f" (all of them as of {self.complete_as_of:,})"
+        text += f", {self.differences:,} differences"
+        return text + (": projector heal --all-differences" if self.differences else "")
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything, as of one snapshot."""
 
@@ -87,6 +115,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     projections: list[ProjectionStatus]
     sources: list[SourceStatus]
     dead_letters: list[LetterCount]
+    audit: AuditStatus
 
     @property
     def sentence(self) -> str:
@@ -126,13 +155,33 @@ async def read_status(
             LetterCount(where=where, stage=stage, reason=reason, count=count)
             for where, stage, reason, count in await connection.fetch(LETTERS)
         ]
+        audit = await read_audit(connection)
         pending = {row[0]: (row[1], row[2]) for row in await connection.fetch(PENDING)}
     projections = [
         _projection(declaration, rows, pending, letters, head)
         for declaration in declarations
         if declaration.name in rows
     ]
-    return Status(head=head, projections=projections, sources=sources, dead_letters=letters)
+    return Status(
+        head=head,
+        projections=projections,
+        sources=sources,
+        dead_letters=letters,
+        audit=audit,
+    )
+
+
+async def read_audit(connection: asyncpg.Connection) -> AuditStatus:
+    """How far the rolling audit is."""
+    row = await connection.fetchrow(AUDIT)
+    accounts, proven, as_of, complete, differences = row or (0, 0, 0, None, 0)
+    return AuditStatus(
+        accounts=accounts,
+        proven=proven,
+        as_of=as_of,
+        complete_as_of=complete,
+        differences=differences,
+    )
 
 
 def _source(row: asyncpg.Record) -> SourceStatus:

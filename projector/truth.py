@@ -18,17 +18,18 @@ from projector.fold import BAD_RECORD, usable_rev
 
 
 class Key(msgspec.Struct, gc=False):
-    """A record key: its row (None: deleted), the event that decided, and the revision noted.
+    """A record key: its row (None: deleted), the event that decided, and the revisions noted.
 
-    `rev` is the revision that the engine has noted for it. `must` is false where that depends on
-    how windows fell: a create that found its claim taken, which it may not have been at the
-    window's end.
+    Of its later events those up to the revision `floor` are repeats. `must` says that the engine
+    has noted it. Of a key that was created and never touched it `may` have noted the revision:
+    that depends on what it found taken when it looked, and so on how windows fell.
     """
 
     row: Row | None
     log_offset: int
-    rev: str | None
+    floor: str | None
     must: bool
+    may: str | None
 
 
 @dataclass(slots=True)
@@ -38,7 +39,8 @@ class Expected:
     `rows` are those of the projection's table, `waiting` those of its shelf of duplicates, `listed`
     the (cid, duplicateOf, indexedAt) of the list of duplicates. `revs` are revisions that must be
     noted, `revs_maybe` such that may be. `decided` has the offset of the event by which each key is
-    what it is.
+    what it is, and `settled` that of the last event that had a say in where it is shown, which may
+    be of another key with the same claim. `removed` is the offset of the account's last removal.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
@@ -47,6 +49,8 @@ class Expected:
     revs: dict[str, str] = field(default_factory=dict)
     revs_maybe: dict[str, str] = field(default_factory=dict)
     decided: dict[str, int] = field(default_factory=dict)
+    settled: dict[str, int] = field(default_factory=dict)
+    removed: int | None = None
 
 
 class AccountTruth:
@@ -73,12 +77,16 @@ class AccountTruth:
         self._cid = table.columns.index("cid") if "cid" in table.columns else 0
         self._claim_at = [table.columns.index(column) for column in table.unique or ()]
         self._claims: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
+        self._touched: dict[tuple[object, ...], int] = {}
+        self._removed: int | None = None
 
     def eat(self, event: Event) -> None:
         """Takes the next event; those of other collections change nothing."""
         if event.removes_account:
             self.keys.clear()
             self._claims.clear()
+            self._touched.clear()
+            self._removed = event.log_offset
         elif event.kind == "commit" and event.collection == self.projection.collection:
             self._eat_commit(event)
 
@@ -101,21 +109,31 @@ class AccountTruth:
             return
         uri = event.uri if row is None else str(row[0])
         known, rev = self.keys.get(uri), usable_rev(event.rev)
-        if known is not None and known.rev is not None and rev is not None and rev <= known.rev:
+        if known is None:
+            self._put(uri, self._first(event, row, rev))
+        elif self._is_repeat(known, event, row, rev):
             return
-        if event.action == "create" and row is not None:
-            if known is not None and known.row is not None and self._same(known.row, row):
-                return
-            if known is None:
-                contested = self._is_claimed(row)
-                self._put(uri, Key(row, event.log_offset, rev if contested else None, False))
-                return
-        # An event without a usable revision leaves the one that was noted.
-        noted = rev if rev is not None or known is None else known.rev
-        must = rev is not None or known is None or known.must
-        self._put(uri, Key(row, event.log_offset, noted, must))
+        elif rev is not None:
+            self._put(uri, Key(row, event.log_offset, rev, True, None))
+        else:
+            # An event without a usable revision leaves the one that was noted.
+            self._put(uri, Key(row, event.log_offset, known.floor, known.must, known.may))
 
-    def _same(self, one: Row, other: Row) -> bool:
+    def _first(self, event: Event, row: Row | None, rev: str | None) -> Key:
+        """The key of which nothing was known. Of a lone create no revision is noted, unless its
+        claim was taken."""
+        if event.action != "create" or row is None:
+            return Key(row, event.log_offset, rev, rev is not None, None)
+        return Key(row, event.log_offset, rev if self._is_claimed(row) else None, False, rev)
+
+    def _is_repeat(self, known: Key, event: Event, row: Row | None, rev: str | None) -> bool:
+        if known.floor is not None and rev is not None and rev <= known.floor:
+            return True
+        return event.action == "create" and self._same(known.row, row)
+
+    def _same(self, one: Row | None, other: Row | None) -> bool:
+        if one is None or other is None:
+            return False
         at = self._at
         return one[:at] == other[:at] and one[at + 1 :] == other[at + 1 :]
 
@@ -129,22 +147,30 @@ class AccountTruth:
         if self._claim_at:
             before = self.keys.get(uri)
             if before is not None and before.row is not None:
-                self._claims[self._claim(before.row)].discard(uri)
+                claim = self._claim(before.row)
+                self._claims[claim].discard(uri)
+                self._touched[claim] = key.log_offset
             if key.row is not None:
-                self._claims[self._claim(key.row)].add(uri)
+                claim = self._claim(key.row)
+                self._claims[claim].add(uri)
+                self._touched[claim] = key.log_offset
         self.keys[uri] = key
 
     def expected(self) -> Expected:
         """What the tables must hold after the events eaten so far."""
-        found = Expected()
+        found = Expected(removed=self._removed)
         for uri, key in self.keys.items():
             found.decided[uri] = key.log_offset
-            if key.rev is not None:
-                (found.revs if key.must else found.revs_maybe)[uri] = key.rev
+            if key.must and key.floor is not None:
+                found.revs[uri] = key.floor
+            elif key.may is not None:
+                found.revs_maybe[uri] = key.may
             if key.row is not None and not self._claim_at:
                 found.rows[uri] = key.row
-        for uris in self._claims.values():
+        found.settled.update(found.decided)
+        for claim, uris in self._claims.items():
             if uris:
+                found.settled.update(dict.fromkeys(uris, self._touched[claim]))
                 self._settle(uris, found)
         return found
 

@@ -16,11 +16,12 @@ from typing import Final
 
 import uvloop
 
-from ops.bench import alternatives, growth, popularity, throughput
+from ops.bench import alternatives, data_size_section, growth, popularity, throughput
 from ops.bench.alone import Alone
 from ops.bench.bloat import Bloat
 from ops.bench.latency import Latencies
 from ops.bench.place import Place, machine, place
+from ops.bench.rebuilding import Rebuilding
 from ops.bench.report import Report, say
 from ops.bench.resources import Resources
 from ops.bench.section import Section
@@ -36,7 +37,7 @@ Part = Callable[[], Awaitable[list[Section]]]
 
 DEFAULT: Final = (*throughput.PARTS, "apply", "latency", "follows", "alternatives")
 """What a run without options measures, in less than ten minutes."""
-LONG: Final = ("sizes", "projections", "resources", "bloat")
+LONG: Final = ("sizes", "projections", "rebuild", "resources", "bloat")
 """What is measured only when it is named."""
 PARTS: Final = (*DEFAULT, *LONG)
 NEED_REDIS: Final = ("redis", "resources")
@@ -68,7 +69,9 @@ def parts(options: argparse.Namespace, where: Place, folder: Path) -> list[tuple
     resources = Resources(where, options.backlog, seed, folder)
     bloat = Bloat(where, options.bloat_rate, options.bloat_seconds, seed, folder)
     latency = Latencies(where, seed, options.latency_seconds, folder)
-    sizes = partial(growth.size_section, where, seed=seed, sizes=options.sizes, rounds=rounds)
+    sized = data_size_section.size_sections
+    sizes = partial(sized, where, seed=seed, sizes=options.sizes, rounds=rounds)
+    rebuilding = Rebuilding(where, load, folder)
     flows = Throughput(where, load, only, seed)
     all_parts: list[tuple[str, Part]] = [
         ("latency", partial(_one, latency.measure)),
@@ -76,8 +79,9 @@ def parts(options: argparse.Namespace, where: Place, folder: Path) -> list[tuple
         ("apply", partial(_one, partial(Alone(where, load).measure, rounds))),
         ("follows", partial(_one, partial(popularity.section, where, seed=seed))),
         ("alternatives", partial(_one, partial(alternatives.section, where, seed=seed))),
-        ("sizes", partial(_one, sizes)),
+        ("sizes", sizes),
         ("projections", partial(_one, partial(growth.number_section, where, seed=seed))),
+        ("rebuild", partial(_one, partial(rebuilding.measure, rounds))),
         ("resources", resources.measure),
         ("bloat", partial(_one, bloat.measure)),
     ]

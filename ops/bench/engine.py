@@ -35,7 +35,7 @@ class Engine:
             if isinstance(d, Projection)
         ]
         self.mergers = [
-            Merger(d, settings.schema, settings.outbox_rows_max)
+            Merger(d, live(d, settings.schema), settings.outbox_rows_max)
             for d in declarations
             if isinstance(d, Aggregate)
         ]
@@ -43,6 +43,11 @@ class Engine:
         self.done = Done()
 
     async def apply(self, connection: asyncpg.Connection, events: Sequence[Event]) -> None:
+        """Applies the events that follow those it has had, and merges what they counted."""
+        await self.write(connection, events)
+        await self.merge(connection)
+
+    async def write(self, connection: asyncpg.Connection, events: Sequence[Event]) -> None:
         """Applies the events that follow those it has had; they carry their offsets."""
         after, self.offset = self.offset, events[-1].log_offset
         commits: dict[str | None, list[Event]] = {}
@@ -54,6 +59,9 @@ class Engine:
             concerned = commits.get(writer.projection.collection, [])
             window = Window(after, self.offset, concerned, removals)
             await self._write(connection, folder, writer, window)
+
+    async def merge(self, connection: asyncpg.Connection) -> None:
+        """Merges all that waits in the outbox."""
         for merger in self.mergers:
             await self._merge(connection, merger)
 

@@ -92,20 +92,23 @@ class Child:
     """A Python module run as a process of its own; ended by its pid, and never left behind.
 
     `cpu_seconds` is known once it has ended; `rss_bytes_max` is as of the last time that somebody
-    asked whether it has. What it says on standard error is in `log`.
+    asked whether it has. What it says on standard error is in `log`; what it prints goes to a pipe,
+    to the file `output`, or nowhere.
     """
 
-    def __init__(self, log: Path, module: str, *words: str, pipe: bool = False) -> None:
+    def __init__(
+        self, log: Path, module: str, *words: str, pipe: bool = False, output: Path | None = None
+    ) -> None:
         self.log = log
         self.name = " ".join((module, *words))
         self.code: int | None = None
         self.cpu_seconds = 0.0
         self.rss_bytes_max = 0
-        with log.open("ab") as errors:
+        with log.open("ab") as errors, (output or Path(os.devnull)).open("wb") as printed:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *words],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if pipe else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipe else printed,
                 stderr=errors,
                 start_new_session=True,
             )

@@ -8,6 +8,10 @@ from statistics import median
 from typing import Any, Final
 
 from ops.bench.place import Usage
+from ops.bench.spread import Spread
+
+Of = Callable[[Usage], float | None]
+"""A part of what something took."""
 
 HEADS: Final = ("", "{of}/s", "min–max", "µs/{one}", "CPU µs/{one}: own", "Postgres", "Redis")
 
@@ -24,25 +28,39 @@ class Measured:
         """How many a second, round by round."""
         return [self.count / usage.seconds for usage in self.usages]
 
-    def micros(self, of: Callable[[Usage], float | None]) -> float | None:
-        """The median microseconds for one; None where it is not known."""
-        values = [value for usage in self.usages if (value := of(usage)) is not None]
-        return median(values) / self.count * 1e6 if values else None
+    def micros(self, of: Of) -> Spread | None:
+        """Microseconds for one, round by round; None where a round does not know."""
+        known = [value for usage in self.usages if (value := of(usage)) is not None]
+        if not known or len(known) < len(self.usages):
+            return None
+        return Spread.of(seconds / self.count * 1e6 for seconds in known)
+
+    def clock(self) -> Spread:
+        """Microseconds for one by the clock."""
+        return Spread.of(usage.seconds / self.count * 1e6 for usage in self.usages)
+
+    def own(self) -> Spread:
+        """Microseconds of our CPU for one."""
+        return Spread.of(usage.own_cpu_seconds / self.count * 1e6 for usage in self.usages)
+
+    def postgres(self) -> Spread | None:
+        """Microseconds of Postgres's CPU for one, where they are known."""
+        return self.micros(lambda usage: usage.postgres_cpu_seconds)
+
+    def cpu(self) -> Spread:
+        """Microseconds of all CPU for one that is known of, but Redis's."""
+        return self.own().plus(self.postgres())
 
     def row(self, name: str) -> tuple[str, ...]:
         """As a row under HEADS."""
         rates = self.rates
-        columns: Sequence[Callable[[Usage], float | None]] = (
-            lambda u: u.seconds,
-            lambda u: u.own_cpu_seconds,
-            lambda u: u.postgres_cpu_seconds,
-            lambda u: u.redis_cpu_seconds,
-        )
+        redis = self.micros(lambda usage: usage.redis_cpu_seconds)
+        columns = (self.clock(), self.own(), self.postgres(), redis)
         return (
             name,
             f"{median(rates):,.0f}",
             f"{min(rates):,.0f}–{max(rates):,.0f}",
-            *("" if (m := self.micros(column)) is None else f"{m:.1f}" for column in columns),
+            *(column.text(".1f") if column else "" for column in columns),
         )
 
 

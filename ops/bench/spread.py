@@ -28,6 +28,12 @@ class Spread:
         """The ratios to another, each to the value of its own round."""
         return Spread.of(a / b for a, b in zip(self.values, other.values, strict=True))
 
+    def plus(self, other: Spread | None) -> Spread:
+        """The sums with another, each with the value of its own round; without one, the same."""
+        if other is None:
+            return self
+        return Spread.of(a + b for a, b in zip(self.values, other.values, strict=True))
+
     def text(self, form: str = ",.1f") -> str:
         """The median."""
         return format(self.median, form)

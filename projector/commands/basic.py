@@ -1,13 +1,10 @@
-"""`init`, `status`, `verify`, `settings`: look at the database, and make it ready."""
+"""`init`, `status`, `settings`: look at the database, and make it ready."""
 
 from __future__ import annotations
 
 from projector import schema
-from projector.aggregate import Difference, audit, audited_keys
 from projector.database import masked
-from projector.declare import Aggregate
 from projector.environment import COMMON, Common, opened, settings
-from projector.errors import CheckFailed
 from projector.output import console, print_json, status_tables, table
 from projector.registry import installed
 from projector.settings import Settings
@@ -50,47 +47,6 @@ async def status(*, common: Common = COMMON) -> None:
     else:
         for part in status_tables(found):
             console.print(part)
-
-
-async def verify(*, common: Common = COMMON) -> None:
-    """Prove every count: stored + pending = count(*) of the rows, for every key, in one snapshot.
-
-    Ends with 1 where a single key differs.
-    """
-    chosen = settings()
-    aggregates = [d for d in installed() if isinstance(d, Aggregate)]
-    async with opened(common, chosen) as database:
-        connection = await database.first_connect("verify")
-        try:
-            await schema.check(connection, aggregates)
-            with console.status("comparing every counter with its rows …"):
-                differences = await audit(connection, aggregates, chosen.schema)
-                keys = await audited_keys(connection, aggregates, chosen.schema)
-        finally:
-            await connection.close()
-    counters = sum(len(a.counters) for a in aggregates)
-    if common.json:
-        print_json({"counters": counters, "keys": keys, "differences": differences})
-    else:
-        _print_verdict(counters, keys, differences)
-    if differences:
-        raise CheckFailed(
-            f"{len(differences)} counters differ from their rows; the tables above name them"
-        )
-
-
-def _print_verdict(counters: int, keys: int, differences: list[Difference]) -> None:
-    if differences:
-        rows = [
-            (d.aggregate, d.counter, d.key, d.stored, d.pending, d.counted) for d in differences
-        ]
-        columns = ("aggregate", "counter", "key", "stored", "pending", "counted")
-        console.print(table("differences", columns, rows))
-        return
-    console.print(
-        f"[bold green]exact[/]: {counters} counters over {keys:,} keys, every one equal to "
-        "count(*) of its rows; 0 differences."
-    )
 
 
 def show_settings(*, common: Common = COMMON) -> None:

@@ -223,7 +223,7 @@ class AggregateHand(Hand):
 
     def __init__(self, stage: Stage, aggregate: Aggregate, outbox_rows_max: int = 2) -> None:
         super().__init__(stage, aggregate.name)
-        self.merger = Merger(aggregate, "bsky", outbox_rows_max)
+        self.merger = Merger(aggregate, live(aggregate, "bsky"), outbox_rows_max)
 
     async def step(self, events: int) -> bool:
         merged = await self.merger.merge(await self.connected())

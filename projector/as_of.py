@@ -1,0 +1,155 @@
+"""As of: tables as they were at an offset, in a schema of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+
+from events.crashpoints import crash_point
+from events.log import read_head
+from projector import bulk, schema, shadow, shadow_counts
+from projector.building import Building, Show, Site
+from projector.considerate import Considerate
+from projector.daemon import first_failure
+from projector.database import Database, close_quietly
+from projector.declare import Aggregate, Declaration, Projection
+from projector.errors import UsageError
+from projector.formation import Formation
+from projector.lease import LeaseKeeper
+from projector.reader import LogReader
+from projector.settings import Settings
+from projector.shadow import leases
+from projector.statements import Home, quoted
+
+AS_OF: Final = "asof"
+"""The kind of shadow that such tables are built as, before they are moved to where they go."""
+
+EXISTS: Final = "SELECT 1 FROM pg_namespace WHERE nspname = $1"
+HAS: Final = "SELECT to_regclass($1) IS NOT NULL"
+
+
+class AsOf:
+    """Builds projections, and the aggregates over them alone, as of one offset."""
+
+    def __init__(
+        self,
+        database: Database,
+        declarations: Sequence[Declaration],
+        settings: Settings,
+        *,
+        names: Sequence[str],
+        into: str,
+        show: Show,
+    ) -> None:
+        self.database = database
+        self.settings = settings
+        self.into = into
+        self.show = show
+        self.aggregates = [d for d in declarations if isinstance(d, Aggregate) and d.name in names]
+        counted = {c.of.name for a in self.aggregates for c in a.counters.values()}
+        self.projections = [
+            d for d in declarations
+            if isinstance(d, Projection) and (d.name in names or d.name in counted)
+        ]  # fmt: skip
+        everything: list[Declaration] = [*self.projections, *self.aggregates]
+        self.names = [declaration.name for declaration in everything]
+
+    async def run(self, offset: int) -> int:
+        """Builds the tables as they were when all events up to `offset` were applied.
+
+        Returns how many events that took. Killed, the same call goes on where it was. Raises
+        `UsageError` where the schema exists or the log does not go so far, and `HeldByAnother`.
+        """
+        keeper = LeaseKeeper(self.database, lease_seconds=self.settings.lease_seconds)
+        async with leases(keeper, [f"as-of {p.name}" for p in self.projections]):
+            connection = await self.database.connect("as-of")
+            try:
+                await bulk.prepare(connection)
+                await self._prepare(connection, offset)
+                events = await self._build()
+                await self._move(connection)
+            finally:
+                await close_quietly(connection)
+        return events
+
+    async def _prepare(self, connection: asyncpg.Connection, offset: int) -> None:
+        if await connection.fetchval(EXISTS, self.into):
+            raise UsageError(
+                f"the schema {self.into} exists already; name another --into, or drop that one"
+            )
+        head = await read_head(connection)
+        if not 0 <= offset <= head:
+            raise UsageError(f"offset {offset} is not in the log, which goes from 1 to {head}")
+        for projection in self.projections:
+            home = shadow.home_of(projection, AS_OF)
+            build = await shadow.find(connection, home)
+            same = build is not None and (
+                (build.through_offset, build.fingerprint)
+                == (offset, shadow.fingerprint(projection))
+            )
+            if not same:
+                await shadow.drop(connection, home)
+                await shadow.create(connection, projection, home, offset)
+
+    async def _build(self) -> int:
+        considerate = Considerate(self.database, self.settings)
+        reader = LogReader(
+            self.database,
+            [p.collection for p in self.projections],
+            block_events=self.settings.window_events_max,
+            bytes_max=self.settings.reader_bytes_max,
+        )
+        site = Site(
+            self.database, self.settings, reader, considerate,
+            Formation(self.settings.window_events_max), asyncio.Semaphore(len(self.projections)),
+            asyncio.Lock(), self.show,
+        )  # fmt: skip
+        buildings = [Building(p, shadow.home_of(p, AS_OF), site) for p in self.projections]
+        work = [asyncio.create_task(b.run(), name=b.projection.name) for b in buildings]
+        try:
+            await first_failure(work, [])
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            await reader.close()
+            await considerate.close()
+        return sum(b.events for b in buildings)
+
+    async def _move(self, connection: asyncpg.Connection) -> None:
+        """Moves the tables to their schema, and counts, in one transaction."""
+        target = Home("", self.into)
+        async with connection.transaction():
+            await connection.execute(f"CREATE SCHEMA {quoted(self.into)}")
+            for projection in self.projections:
+                await self._move_projection(connection, projection, target)
+            for aggregate in self.aggregates:
+                for statement in schema.tables_ddl(aggregate, target):
+                    await connection.execute(statement)
+                bases = {c.of.name: target.base(c.of.table) for c in aggregate.counters.values()}
+                into = f"{quoted(self.into)}.{quoted(aggregate.table)}"
+                await connection.execute(shadow_counts.count_statement(aggregate, into, bases))
+            crash_point("as-of.moving")  # Recovery: nothing of it has happened.
+        crash_point("as-of.moved")  # Recovery: the next use drops what is left of the builds.
+        for projection in self.projections:
+            await shadow.drop(connection, shadow.home_of(projection, AS_OF))
+
+    async def _move_projection(
+        self, connection: asyncpg.Connection, projection: Projection, target: Home
+    ) -> None:
+        table, home = projection.table, shadow.home_of(projection, AS_OF)
+        own = {table.name}
+        if table.unique and not await connection.fetchval(HAS, target.list(table)):
+            own.add(table.duplicates)
+        elif table.unique:
+            await connection.execute(
+                f"INSERT INTO {target.list(table)} SELECT * FROM {home.list(table)}"
+            )
+        engine = {home.shelf(table), home.versions(projection)}
+        for relation in await shadow.tables_in(connection, home):
+            name = f"{quoted(home.schema)}.{quoted(relation)}"
+            if relation in own or (relation != table.duplicates and name not in engine):
+                await connection.execute(f"ALTER TABLE {name} SET SCHEMA {quoted(self.into)}")

@@ -1,0 +1,206 @@
+"""What was built beside what is live, row by row, with both at the same offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from events.history import WholeLog
+from projector.aggregate import AUDIT_SECONDS_MAX
+from projector.declare import Aggregate, Projection
+from projector.differences import ALTERED, EXTRA, LISTED, MISSING, ROW, WAITING, Difference
+from projector.statements import Home, quoted
+
+EXPLAINED_ACCOUNTS_MAX: Final = 50
+"""Of how many accounts the log is asked why they differ."""
+
+COLUMNS: Final = """
+SELECT a.attname FROM pg_attribute AS a JOIN pg_attribute AS b USING (attname)
+WHERE a.attrelid = $1::text::regclass AND b.attrelid = $2::text::regclass
+    AND a.attnum > 0 AND b.attnum > 0 AND NOT a.attisdropped AND NOT b.attisdropped
+ORDER BY a.attnum
+"""
+REFUSED: Final = """
+SELECT log_offset FROM projector.dead_letter WHERE projection = $1 AND log_offset = ANY($2)
+"""
+
+
+class RowDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that is live otherwise than rebuilt, and the likely reason."""
+
+    difference: Difference
+    reason: str
+
+
+class CountDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """A counter, stored and pending together, that is live otherwise than rebuilt."""
+
+    aggregate: str
+    counter: str
+    key: str
+    live: int
+    rebuilt: int
+
+
+class Comparison(msgspec.Struct, kw_only=True):
+    """All differences of a rebuild: how many there are, and the first of them."""
+
+    rows: int = 0
+    counts: int = 0
+    row_differences: list[RowDifference] = []
+    count_differences: list[CountDifference] = []
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.rows or self.counts)
+
+
+async def compare_rows(
+    connection: asyncpg.Connection,
+    projection: Projection,
+    live: Home,
+    rebuilt: Home,
+    differences_max: int,
+) -> tuple[int, list[Difference]]:
+    """How many rows differ, and the first of them; to be called inside one snapshot."""
+    table = projection.table
+    pairs = [(ROW, live.base(table), rebuilt.base(table), "")]
+    if table.unique:
+        pairs.append((WAITING, live.shelf(table), rebuilt.shelf(table), ""))
+        # The list is shared: this projection's rows are those of its collection.
+        own = f" WHERE split_part(uri, '/', 4) = '{projection.collection}'"
+        pairs.append((LISTED, live.list(table), rebuilt.list(table), own))
+    total = 0
+    found: list[Difference] = []
+    for part, one, other, condition in pairs:
+        names = [row["attname"] for row in await connection.fetch(COLUMNS, one, other)]
+        sql = compare_statement(one, other, names, condition)
+        rows = await connection.fetch(
+            sql, max(differences_max - len(found), 1), timeout=AUDIT_SECONDS_MAX
+        )
+        total += rows[0]["total"] if rows else 0
+        found += [_difference(projection, part, row) for row in rows]
+    return total, found[:differences_max]
+
+
+def compare_statement(live: str, rebuilt: str, columns: Sequence[str], condition: str) -> str:
+    """Every uri of which one table has a row and the other not, or another; $1 rows at most."""
+    ones = ", ".join(f"l.{quoted(c)}" for c in columns)
+    others = ", ".join(f"r.{quoted(c)}" for c in columns)
+    which = ", ".join(
+        f"CASE WHEN l.{quoted(c)} IS DISTINCT FROM r.{quoted(c)} THEN '{c}' END" for c in columns
+    )
+    return f"""
+SELECT uri, l.uri IS NULL AS missing, r.uri IS NULL AS extra,
+    array_remove(ARRAY[{which}], NULL) AS columns, count(*) OVER () AS total
+FROM (SELECT * FROM {live}{condition}) AS l
+FULL JOIN (SELECT * FROM {rebuilt}{condition}) AS r USING (uri)
+WHERE l.uri IS NULL OR r.uri IS NULL OR ({ones}) IS DISTINCT FROM ({others})
+ORDER BY uri LIMIT $1
+"""
+
+
+def _difference(projection: Projection, part: str, row: asyncpg.Record) -> Difference:
+    kind = MISSING if row["missing"] else EXTRA if row["extra"] else ALTERED
+    return Difference(
+        projection=projection.name,
+        did=row["uri"].split("/")[2],
+        uri=row["uri"],
+        part=part,
+        kind=kind,
+        columns=tuple(row["columns"]) if kind == ALTERED else (),
+    )
+
+
+async def compare_counts(
+    connection: asyncpg.Connection,
+    aggregate: Aggregate,
+    live: Home,
+    rebuilt: Home,
+    differences_max: int,
+) -> tuple[int, list[CountDifference]]:
+    """How many counters differ, and the first of them; to be called inside one snapshot."""
+    tables = [f"{quoted(home.schema)}.{quoted(aggregate.table)}" for home in (live, rebuilt)]
+    names = {row["attname"] for row in await connection.fetch(COLUMNS, *tables)}
+    total = 0
+    found: list[CountDifference] = []
+    for counter in aggregate.counters:
+        if counter not in names:
+            continue
+        rows = await connection.fetch(
+            counts_statement(aggregate, counter, tables), live.name, rebuilt.name, counter,
+            max(differences_max - len(found), 1), timeout=AUDIT_SECONDS_MAX,
+        )  # fmt: skip
+        total += rows[0]["total"] if rows else 0
+        found += [
+            CountDifference(
+                aggregate=aggregate.name, counter=counter, key=row["k"], live=row["live"],
+                rebuilt=row["rebuilt"],
+            )
+            for row in rows
+        ]  # fmt: skip
+    return total, found[:differences_max]
+
+
+def counts_statement(aggregate: Aggregate, counter: str, tables: Sequence[str]) -> str:
+    """Every key where stored + pending differ between the two; $1 and $2 their names in the
+    outbox, $3 the counter, $4 keys at most."""
+    key, column = quoted(aggregate.key), quoted(counter)
+    sides = ", ".join(
+        f"{side} AS (SELECT k, sum(n)::bigint AS n FROM (SELECT {key}::text AS k, {column}::bigint"
+        f" AS n FROM {table} UNION ALL SELECT u.k, u.d FROM projector.outbox,"
+        f" unnest(keys, deltas) AS u(k, d) WHERE aggregate = ${i}::text AND counter = $3::text)"
+        " AS s GROUP BY k)"
+        for i, (side, table) in enumerate(zip(("l", "r"), tables, strict=True), 1)
+    )
+    return f"""
+WITH {sides}
+SELECT k, coalesce(l.n, 0) AS live, coalesce(r.n, 0) AS rebuilt, count(*) OVER () AS total
+FROM l FULL JOIN r USING (k) WHERE coalesce(l.n, 0) <> coalesce(r.n, 0) ORDER BY k LIMIT $4
+"""
+
+
+async def reasons(
+    connection: asyncpg.Connection,
+    projection: Projection,
+    live_version: int | None,
+    through: int,
+    found: Sequence[Difference],
+) -> list[RowDifference]:
+    """The differences with the likely reason of each, as far as the log tells."""
+    if live_version is not None and live_version != projection.version:
+        changed = f"version {live_version} was another declaration than {projection.version}"
+        return [RowDifference(difference=d, reason=changed) for d in found]
+    dids = list(dict.fromkeys(d.did for d in found))[:EXPLAINED_ACCOUNTS_MAX]
+    events = await WholeLog().of_accounts(connection, dids, 0, through, [projection.collection])
+    offsets: dict[str, list[int]] = {}
+    for event in events:
+        if event.kind == "commit":
+            offsets.setdefault(event.uri, []).append(event.log_offset)
+    every = [offset for kept in offsets.values() for offset in kept]
+    refused = {r["log_offset"] for r in await connection.fetch(REFUSED, projection.name, every)}
+    return [
+        RowDifference(
+            difference=d, reason=_reason(d, offsets.get(d.uri, []), refused, d.did in dids)
+        )
+        for d in found
+    ]
+
+
+def _reason(found: Difference, offsets: Sequence[int], refused: set[int], asked: bool) -> str:
+    if not asked:
+        return "not looked up"
+    last = f"event {offsets[-1]}" if offsets else "the account's removal"
+    if not offsets:
+        return "added by hand: no event says so"
+    if refused.intersection(offsets):
+        return f"a dead letter of {found.projection} then, valid to this program"
+    if found.kind == MISSING:
+        return f"lost, or deleted by hand: {last} says that it is there"
+    if found.kind == EXTRA:
+        return f"should have gone with {last}, or was added by hand"
+    return f"altered by hand, or by an older program: {last} says otherwise"

@@ -1,0 +1,72 @@
+"""Heal: accounts, or all that an audit found, put right one transaction an account."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+import asyncpg
+
+from projector.aggregate import AUDIT_SECONDS_MAX
+from projector.counters import Keys, disordered, parts
+from projector.database import APPLY_SETTINGS
+from projector.mend import MENDED, Mender, Patch
+
+ACCOUNTS_MAX: Final = 50
+"""How many accounts are read from the log at once."""
+KEYS_MAX: Final = 1_000
+"""How many keys of a counter are put right in one transaction."""
+ROUNDS_MAX: Final = 1_000
+"""How often keys are looked for, each time so many of every counter."""
+
+HEAL_SETTINGS: Final = {
+    **APPLY_SETTINGS,
+    # What is mended stays so, and an account with millions of rows takes its time.
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "10min",
+}
+
+FOUND: Final = "SELECT DISTINCT did FROM projector.finding ORDER BY did"
+
+
+async def found_accounts(connection: asyncpg.Connection) -> list[str]:
+    """The accounts of which an audit found something."""
+    return [row[0] for row in await connection.fetch(FOUND)]
+
+
+async def heal(
+    connection: asyncpg.Connection, mender: Mender, dids: Iterable[str], *, dry_run: bool
+) -> AsyncIterator[Patch]:
+    """Mends accounts, each in a transaction of its own; yields what was done about each.
+
+    With `dry_run` only looks, and yields what would be done.
+    """
+    for part in parts(list(dict.fromkeys(dids)), ACCOUNTS_MAX):
+        lives = await mender.lives(connection, part)
+        for did in part:
+            one = lives.only([did])
+            patch = await mender.look(connection, one)
+            if not dry_run and patch.differences:
+                patch = await mender.mend(connection, one)
+            elif not dry_run:
+                await connection.execute(MENDED, [did], mender.names)
+            yield patch
+
+
+async def heal_counters(
+    connection: asyncpg.Connection, looking: asyncpg.Connection, mender: Mender, *, dry_run: bool
+) -> AsyncIterator[Patch]:
+    """Mends every counter that is not what its rows say; `looking` is a connection for queries over
+    whole tables, which need other plans."""
+    for _ in range(ROUNDS_MAX):
+        keys: Keys = {
+            watched: await disordered(looking, watched, KEYS_MAX, AUDIT_SECONDS_MAX)
+            for watched in mender.watched
+        }
+        if not any(keys.values()):
+            return
+        lives = await mender.lives(connection, ())
+        if dry_run:
+            yield await mender.look(connection, lives, keys)
+            return
+        yield await mender.mend(connection, lives, keys)

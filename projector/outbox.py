@@ -1,0 +1,55 @@
+"""The outbox: deltas on their way to the aggregates, and texts on their way to Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import asyncpg
+
+from projector.statements import OUTBOX_KEYS_MAX, PUT_OUTBOX, Counter
+
+SEPARATORS_END: Final = 0xD800
+"""Where the surrogates begin, which Postgres does not take."""
+
+
+async def put_deltas(
+    connection: asyncpg.Connection,
+    name: str,
+    counters: Sequence[Counter],
+    tally: Sequence[Mapping[str, int]],
+    through: int,
+) -> int:
+    """Puts the deltas of each counter into the outbox; returns how many there were.
+
+    `name` is the projection whose rows were counted, and `through` the offset they belong to.
+    """
+    done = 0
+    for counter, counts in zip(counters, tally, strict=True):
+        keys = sorted(key for key, n in counts.items() if n)
+        for i in range(0, len(keys), OUTBOX_KEYS_MAX):
+            part = keys[i : i + OUTBOX_KEYS_MAX]
+            deltas = ",".join([str(counts[key]) for key in part])
+            (joined,), separator = joined_columns([part])
+            await connection.execute(
+                PUT_OUTBOX,
+                counter.aggregate,
+                counter.name,
+                joined,
+                deltas,
+                name,
+                through,
+                separator,
+            )
+        done += len(keys)
+    return done
+
+
+def joined_columns(columns: Sequence[Sequence[str]]) -> tuple[list[str], str]:
+    """The texts of each column as one text, each after the separator, which none contains.
+
+    To be split by `statements.split`. It takes a tenth of the time that an array takes to send.
+    """
+    glued = "".join(map("".join, columns))
+    separator = next(c for c in map(chr, range(1, SEPARATORS_END)) if c not in glued)
+    return [separator + separator.join(column) for column in columns], separator

@@ -1,0 +1,306 @@
+"""A patch: what to do so that the tables hold the truth about accounts, and the doing of it."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from projector.apply import TableWriter
+from projector.database import is_data_error, one_line
+from projector.declare import Projection, Row, Table
+from projector.differences import (
+    ALTERED,
+    EXTRA,
+    LIST_COLUMNS,
+    LISTED,
+    REV,
+    ROW,
+    WAITING,
+    Difference,
+    Found,
+    differences,
+    read_accounts,
+    select_columns,
+)
+from projector.fold import Letter
+from projector.statements import Home, listed
+from projector.truth import AccountTruth, Expected
+
+ROWS_MAX: Final = 10_000
+"""The most rows in one statement."""
+
+Values = dict[str, Any]
+"""What a key has, or must have: by column."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One key that is put right; fields as in `Difference`.
+
+    `has` and `must` are what was there and what is put there: of an altered key the altered
+    columns, else all.
+    """
+
+    projection: str
+    did: str
+    uri: str
+    part: str
+    kind: str
+    columns: tuple[str, ...]
+    log_offset: int | None
+    has: Values | None
+    must: Values | None
+
+
+class Refused(Exception):
+    """Postgres refuses rows that accounts must have: their events are dead letters.
+
+    `letters` has the account and the letter by the event's offset.
+    """
+
+    def __init__(self, projection: str, letters: Mapping[int, tuple[str, Letter]]) -> None:
+        super().__init__(f"{len(letters)} rows of {projection}")
+        self.projection = projection
+        self.letters = letters
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be taken out of the tables of one projection and put into them, by at-uri."""
+
+    projection: Projection
+    changes: list[Change] = field(default_factory=list)
+    removed: dict[str, dict[str, Row]] = field(default_factory=dict)
+    added: dict[str, dict[str, Row]] = field(default_factory=dict)
+
+    def out(self, part: str) -> dict[str, Row]:
+        """What is taken out of a part; parts as in `Difference`."""
+        return self.removed.setdefault(part, {})
+
+    def into(self, part: str) -> dict[str, Row]:
+        """What is put into a part."""
+        return self.added.setdefault(part, {})
+
+    def moves(self, by: str) -> Tally[str]:
+        """How the number of rows with each value of a column changes."""
+        at = self.projection.table.columns.index(by)
+        tally: Tally[str] = Tally()
+        for sign, rows in ((-1, self.out(ROW)), (1, self.into(ROW))):
+            for row in rows.values():
+                if row[at] is not None:
+                    tally[row[at]] += sign
+        return tally
+
+    def add(self, difference: Difference, must: Row | None, has: Row | None) -> None:
+        """Adds what mends a difference."""
+        d = difference
+        if has is not None:
+            self.out(d.part)[d.uri] = has
+        if must is not None:
+            self.into(d.part)[d.uri] = must
+        names = {LISTED: LIST_COLUMNS, REV: ("rev",)}.get(d.part, self.projection.table.columns)
+        shown = d.columns if d.kind == ALTERED else names
+        self.changes.append(
+            Change(
+                projection=d.projection,
+                did=d.did,
+                uri=d.uri,
+                part=d.part,
+                kind=d.kind,
+                columns=d.columns,
+                log_offset=d.log_offset,
+                has=_shown(names, has, shown),
+                must=_shown(names, must, shown),
+            )
+        )
+
+
+def _shown(names: Sequence[str], row: Row | None, shown: Sequence[str]) -> Values | None:
+    if row is None:
+        return None
+    return {name: cell for name, cell in zip(names, row, strict=True) if name in shown}
+
+
+async def plan(
+    connection: asyncpg.Connection,
+    projection: Projection,
+    home: Home,
+    truths: Mapping[str, AccountTruth],
+) -> Plan:
+    """What to do so that the tables hold the truth of these accounts; to be called with the
+    checkpoint held, or in a snapshot, at the offset up to which the truths are."""
+    found = await read_accounts(connection, projection, home, list(truths))
+    expected = {did: truth.expected() for did, truth in truths.items()}
+    _rehome(found)
+    await _find_misplaced(connection, projection, home, expected, found)
+    made = Plan(projection)
+    for did, must in expected.items():
+        has = found[did]
+        parts = {
+            ROW: (must.rows, has.rows),
+            WAITING: (must.waiting, has.waiting),
+            LISTED: (must.listed, has.listed),
+            REV: (_as_rows(must.revs), _as_rows(has.revs)),
+        }
+        for difference in differences(projection, did, must, has):
+            wanted, there = parts[difference.part]
+            made.add(difference, wanted.get(difference.uri), there.get(difference.uri))
+    return made
+
+
+def _as_rows(revs: Mapping[str, str]) -> dict[str, Row]:
+    return {uri: (rev,) for uri, rev in revs.items()}
+
+
+def _rehome(found: Mapping[str, Found]) -> None:
+    """Rows that say to be another account's than their key does count as that of the key."""
+    for did, has in found.items():
+        for part in ("rows", "waiting"):
+            rows: dict[str, Row] = getattr(has, part)
+            for uri in [uri for uri in rows if not uri.startswith(f"at://{did}/")]:
+                owner = found.get(owner_of(uri) or "")
+                if owner is not None:
+                    getattr(owner, part)[uri] = rows.pop(uri)
+
+
+async def _find_misplaced(
+    connection: asyncpg.Connection,
+    projection: Projection,
+    home: Home,
+    expected: Mapping[str, Expected],
+    found: Mapping[str, Found],
+) -> None:
+    """Finds, by their keys, rows that are missing because their creator was altered."""
+    table = projection.table
+    relations = [("rows", home.base(table))]
+    if table.unique:
+        relations.append(("waiting", home.shelf(table)))
+    for part, relation in relations:
+        missing = [
+            uri
+            for did, must in expected.items()
+            for uri in getattr(must, part)
+            if uri not in getattr(found[did], part)
+        ]
+        sql = f"SELECT {select_columns(table)} FROM {relation} WHERE uri = ANY($1::text[])"
+        for uris in batched(missing, ROWS_MAX):
+            for row in await connection.fetch(sql, uris):
+                getattr(found[str(owner_of(row[0]))], part)[row[0]] = tuple(row)
+
+
+def owner_of(uri: str) -> str | None:
+    """The account that an at-uri is of; None where it is none."""
+    parts = uri.split("/", 3)
+    return parts[2] if parts[:2] == ["at:", ""] and len(parts) > 2 else None
+
+
+def strangers(made: Plan, dids: Iterable[str]) -> set[str]:
+    """Other accounts whose keys the plan takes out: a row there names the wrong account."""
+    owners = {owner_of(c.uri) for c in made.changes if c.kind == EXTRA}
+    return {did for did in owners if did} - set(dids)
+
+
+def batched(rows: Iterable[Any], size: int) -> Iterable[list[Any]]:
+    """The rows in lists of at most that size."""
+    rest = iter(rows)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+class PatchWriter:
+    """Carries out plans of one projection, within the transaction that the caller has open."""
+
+    def __init__(self, writer: TableWriter) -> None:
+        self.writer = writer
+        table, home = writer.table, writer.home
+        self.remove = {
+            WAITING: f"DELETE FROM {home.shelf(table)} WHERE uri = ANY($1::text[])",
+            LISTED: f"DELETE FROM {home.list(table)} WHERE uri = ANY($1::text[])",
+            REV: f"DELETE FROM {home.versions(writer.projection)} WHERE uri = ANY($1::text[])",
+        }
+        self.insert = {
+            WAITING: insert(table, home.shelf(table)),
+            LISTED: (
+                f"INSERT INTO {home.list(table)} ({listed(('uri', *LIST_COLUMNS))})"
+                " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])"
+            ),
+        }
+
+    async def write(self, connection: asyncpg.Connection, made: Plan) -> list[Tally[str]]:
+        """Carries the plan out; returns, for each counter that the rows feed, how its keys moved
+        by rows really deleted and inserted (invariant 6).
+
+        What is put in may have a key or claim of what is taken out, so that goes first. Raises
+        `Refused`, and then all must be rolled back.
+        """
+        counted = self.writer.sql.counted
+        tally: list[Tally[str]] = [Tally() for _ in self.writer.sql.counters]
+        at = [counted.index(counter.by) for counter in self.writer.sql.counters]
+
+        def count(rows: Iterable[asyncpg.Record], sign: int) -> None:
+            for row in rows:
+                for counts, column in zip(tally, at, strict=True):
+                    if row[column] is not None:
+                        counts[row[column]] += sign
+
+        for uris in batched(made.out(ROW), ROWS_MAX):
+            count(await connection.fetch(self.writer.sql.delete, uris), -1)
+        for part, sql in self.remove.items():
+            for uris in batched(made.out(part), ROWS_MAX):
+                await connection.execute(sql, uris)
+        into = self.writer.home.base(self.writer.table)
+        returning = f" RETURNING {listed(counted) or 'uri'}"
+        count(
+            await self._put(connection, insert(self.writer.table, into) + returning, made, ROW), 1
+        )
+        await self._put(connection, self.insert[WAITING], made, WAITING)
+        for rows in batched(made.into(LISTED).items(), ROWS_MAX):
+            columns = zip(*[(uri, *cells) for uri, cells in rows], strict=True)
+            await connection.execute(self.insert[LISTED], *map(list, columns))
+        for rows in batched(made.into(REV).items(), ROWS_MAX):
+            uris, revs = [uri for uri, _ in rows], [rev for _, (rev,) in rows]
+            await connection.execute(self.writer.sql.put_versions, uris, revs)
+        return tally
+
+    async def _put(
+        self, connection: asyncpg.Connection, sql: str, made: Plan, part: str
+    ) -> list[asyncpg.Record]:
+        """Inserts the rows of a part; returns what the statement returns."""
+        done: list[asyncpg.Record] = []
+        letters: dict[int, tuple[str, Letter]] = {}
+        changes = {c.uri: c for c in made.changes if c.part == part}
+
+        async def put(rows: list[Row]) -> None:
+            try:
+                async with connection.transaction():
+                    done.extend(await connection.fetch(sql, *self.writer.columns_of(rows)))
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                change = changes[rows[0][0]]
+                offset = change.log_offset
+                if not is_data_error(error) or (len(rows) == 1 and offset is None):
+                    raise
+                if len(rows) == 1 and offset is not None:
+                    letter = Letter(offset, "apply", "refused", one_line(error)[:1000])
+                    letters[offset] = (change.did, letter)
+                    return
+                middle = len(rows) // 2
+                await put(rows[:middle])
+                await put(rows[middle:])
+
+        for rows in batched(made.into(part).values(), ROWS_MAX):
+            await put(rows)
+        if letters:
+            raise Refused(made.projection.name, letters)
+        return done
+
+
+def insert(table: Table, into: str) -> str:
+    """Inserts whole rows, an array for each column."""
+    arrays = [f"${i}::{table.types.get(c, 'text')}[]" for i, c in enumerate(table.columns, 1)]
+    columns = listed(table.columns)
+    return f"INSERT INTO {into} ({columns}) SELECT * FROM unnest({', '.join(arrays)})"

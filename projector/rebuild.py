@@ -1,0 +1,345 @@
+"""Rebuild: projections and aggregates built from the log beside the live ones, then swapped in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import asyncpg
+
+from events.crashpoints import crash_point
+from events.log import read_head
+from projector import bulk, compare, shadow, shadow_counts, swap
+from projector.building import Building, Show, Site
+from projector.compare import Comparison
+from projector.considerate import Considerate
+from projector.daemon import first_failure
+from projector.database import Database, close_quietly, one_line
+from projector.declare import Aggregate, Declaration, Projection
+from projector.errors import CannotConnect, SchemaMismatch
+from projector.formation import Formation
+from projector.lease import LeaseKeeper
+from projector.pace import AdaptiveWindow
+from projector.projectors import AggregateProjector, TableProjector
+from projector.reader import LogReader
+from projector.settings import Settings
+from projector.statements import live
+
+log = logging.getLogger(__name__)
+
+NEAR_EVENTS: Final = 1_000
+"""How far behind the live one a shadow may be when the live one is made to wait for it."""
+LOCK_WAIT: Final = "SET LOCAL lock_timeout = '300ms'"
+SWAP_ATTEMPTS: Final = 100
+DIFFERENCES_MAX: Final = 1_000
+
+LIVE: Final = "SELECT log_offset, version FROM projector.checkpoint WHERE projection = $1"
+BLOCKERS: Final = """
+SELECT string_agg(DISTINCT pid || ' ' || application_name, ', ') FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND xact_start < now() - interval '1 s'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to rebuild: how many projections at once, and where to stop."""
+
+    jobs: int = 8
+    dry_run: bool = False
+    keep_old: bool = False
+    restart: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a rebuild did: what was compared at which offsets, and whether it is live now."""
+
+    names: list[str]
+    events: int = 0
+    seconds: float = 0.0
+    compared: list[str] = field(default_factory=list)
+    comparison: Comparison = field(default_factory=Comparison)
+    swapped: bool = False
+
+
+class Rebuild:
+    """One rebuild: of projections, and of every aggregate that counts their rows."""
+
+    def __init__(
+        self,
+        database: Database,
+        declarations: Sequence[Declaration],
+        settings: Settings,
+        *,
+        names: Sequence[str],
+        options: Options,
+        show: Show,
+    ) -> None:
+        self.database = database
+        self.settings = settings
+        self.options = options
+        self.show = show
+        self.projections = [
+            d for d in declarations if isinstance(d, Projection) and d.name in names
+        ]
+        rebuilt = {p.name for p in self.projections}
+        self.aggregates = [
+            d for d in declarations
+            if isinstance(d, Aggregate)
+            and (d.name in names or rebuilt & {c.of.name for c in d.counters.values()})
+        ]  # fmt: skip
+        self.everything: list[Declaration] = [*self.projections, *self.aggregates]
+        self.outcome = Outcome([d.name for d in self.everything])
+        self.considerate = Considerate(database, settings)
+        self.reader = LogReader(
+            database,
+            [p.collection for p in self.projections],
+            block_events=settings.window_events_max,
+            bytes_max=settings.reader_bytes_max,
+        )
+        self._versions: dict[str, int | None] = {}
+
+    async def run(self) -> Outcome:
+        """Builds, compares, swaps. What a killed one left is gone on with, or removed.
+
+        Raises `HeldByAnother` where another rebuild of the same is under way, and `CannotConnect`
+        where somebody's transaction keeps the tables locked for too long.
+        """
+        begun = time.monotonic()
+        keeper = LeaseKeeper(self.database, lease_seconds=self.settings.lease_seconds)
+        async with shadow.leases(keeper, [f"rebuild {d.name}" for d in self.everything]):
+            connection = await self.database.connect("rebuild")
+            try:
+                await bulk.prepare(connection)
+                await self._prepare(connection)
+                await self._build_projections()
+                await self._build_aggregates(connection)
+                async with self._merging():
+                    await self._compare(connection)
+                if self.options.dry_run:
+                    await self._drop(connection, shadow.GREEN)
+                else:
+                    await self._swap(connection)
+            finally:
+                await close_quietly(connection)
+                await self.reader.close()
+                await self.considerate.close()
+        self.outcome.seconds = time.monotonic() - begun
+        return self.outcome
+
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        """Finds or makes the shadows; what a swap before this one left behind goes."""
+        await swap.check_dependents(connection, self.everything, self.settings.schema)
+        await self._drop(connection, shadow.OLD)
+        for declaration in self.everything:
+            home = shadow.home_of(declaration)
+            row = await connection.fetchrow(LIVE, declaration.name)
+            if row is None and isinstance(declaration, Projection):
+                raise SchemaMismatch(
+                    f"{declaration.name} is not in the database yet; run: projector init"
+                )
+            self._versions[declaration.name] = None if row is None else row["version"]
+            build = await shadow.find(connection, home)
+            if build is not None and not self._is_usable(declaration, build):
+                await shadow.drop(connection, home)
+                build = None
+            if build is None:
+                through = row["log_offset"] if row else 0
+                through = through or await read_head(connection)
+                await shadow.drop(connection, home)
+                await shadow.create(connection, declaration, home, through)
+
+    def _is_usable(self, declaration: Declaration, build: shadow.Build) -> bool:
+        same = shadow.fingerprint(declaration) == build.fingerprint
+        if isinstance(declaration, Aggregate) and self.projections:
+            return False  # It may be fed by shadows that are no more.
+        return same and build.version == declaration.version and not self.options.restart
+
+    async def _drop(self, connection: asyncpg.Connection, kind: str) -> None:
+        for declaration in self.everything:
+            await shadow.drop(connection, shadow.home_of(declaration, kind))
+
+    async def _build_projections(self) -> None:
+        site = Site(
+            self.database, self.settings, self.reader, self.considerate,
+            Formation(self.settings.window_events_max), asyncio.Semaphore(self.options.jobs),
+            asyncio.Lock(), self.show,
+        )  # fmt: skip
+        buildings = [
+            Building(p, shadow.home_of(p), site, partial(self._extra_indexes, p))
+            for p in self.projections
+        ]
+        work = [asyncio.create_task(b.run(), name=b.projection.name) for b in buildings]
+        try:
+            await first_failure(work, [])
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            self.outcome.events += sum(b.events for b in buildings)
+
+    async def _extra_indexes(
+        self, projection: Projection, connection: asyncpg.Connection
+    ) -> list[str]:
+        home = shadow.home_of(projection)
+        return await swap.extra_indexes(connection, projection, self.settings.schema, home)
+
+    async def _build_aggregates(self, connection: asyncpg.Connection) -> None:
+        shadows = [p.name for p in self.projections]
+        for aggregate in self.aggregates:
+            home = shadow.home_of(aggregate)
+            build = await shadow.find(connection, home)
+            if build is not None and build.phase == shadow.CATCH_UP:
+                continue
+            self.show(aggregate.name, "count", 0, 1)
+            await shadow_counts.feed(connection, aggregate, home, shadows)
+            bases = {
+                c.of.name: (shadow.home_of(c.of) if c.of.name in shadows
+                            else live(c.of, self.settings.schema)).base(c.of.table)
+                for c in aggregate.counters.values()
+            }  # fmt: skip
+            await shadow_counts.count(connection, aggregate, home, bases)
+            self.show(aggregate.name, "count", 1, 1)
+
+    @asynccontextmanager
+    async def _merging(self) -> AsyncIterator[None]:
+        """Meanwhile the deltas of the aggregates' shadows are merged, so that few wait."""
+        stop = asyncio.Event()
+        mergers = [
+            AggregateProjector(
+                aggregate, self.database, home=shadow.home_of(aggregate),
+                poll_seconds=self.settings.poll_seconds,
+                outbox_rows_max=self.settings.outbox_rows_max,
+            )
+            for aggregate in self.aggregates
+        ]  # fmt: skip
+        tasks = [asyncio.create_task(merger.run(stop)) for merger in mergers]
+        try:
+            yield
+        finally:
+            stop.set()
+            for merger in mergers:
+                merger.wake()
+            await asyncio.gather(*tasks)
+
+    async def _follow(self, projection: Projection, through: int) -> None:
+        """Brings a shadow to an offset, window by window."""
+        projector = TableProjector(
+            projection, self.database, self.reader, home=shadow.home_of(projection),
+            window=AdaptiveWindow(self.settings.window_events_max),
+        )  # fmt: skip
+        await projector.run(asyncio.Event(), until=through)
+
+    async def _approach(self, connection: asyncpg.Connection) -> None:
+        """Brings every shadow near to the live one, or to the head where nothing is live yet."""
+        for projection in self.projections:
+            while True:
+                at = await shadow.checkpoint_of(connection, shadow.home_of(projection))
+                row = await connection.fetchrow(LIVE, projection.name)
+                goal = (row["log_offset"] if row else 0) or await read_head(connection)
+                self.show(projection.name, "catch up", at, goal)
+                if goal - at <= NEAR_EVENTS:
+                    break
+                await self._follow(projection, goal)
+
+    async def _meet(self, connection: asyncpg.Connection) -> dict[str, int]:
+        """Holds what is live where it is, and brings the shadows there; within a transaction.
+
+        Returns the offsets of those where both are at the same now.
+        """
+        fed = {c.of.name for a in self.aggregates for c in a.counters.values()}
+        held = await shadow.lock(connection, [*fed, *(p.name for p in self.projections)])
+        met = {}
+        for projection in self.projections:
+            offset = held.get(projection.name, 0)
+            await self._follow(projection, offset)
+            if await shadow.checkpoint_of(connection, shadow.home_of(projection)) == offset:
+                met[projection.name] = offset
+        return met
+
+    async def _compare(self, connection: asyncpg.Connection) -> None:
+        await self._approach(connection)
+        reading = await self.database.connect("rebuild compare")
+        snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
+        try:
+            async with connection.transaction():
+                met = await self._meet(connection)
+                await snapshot.start()
+                await reading.fetchval("SELECT 1 FROM projector.log_head")
+            await self._compare_all(reading, met)
+            await snapshot.rollback()
+        finally:
+            await close_quietly(reading)
+        crash_point("rebuild.compared")  # Recovery: it catches up and compares again.
+
+    async def _compare_all(self, reading: asyncpg.Connection, met: dict[str, int]) -> None:
+        found, schema = self.outcome.comparison, self.settings.schema
+        for p in self.projections:
+            version = self._versions[p.name]
+            if p.name not in met or version is None:
+                continue
+            self.show(p.name, "compare", 0, 1)
+            n, rows = await compare.compare_rows(
+                reading, p, live(p, schema), shadow.home_of(p), DIFFERENCES_MAX
+            )
+            found.rows += n
+            found.row_differences += await compare.reasons(reading, p, version, met[p.name], rows)
+            self._compared(p.name)
+        rebuilt = {p.name for p in self.projections}
+        for a in self.aggregates:
+            counted = {c.of.name for c in a.counters.values()} & rebuilt
+            if self._versions[a.name] is None or not counted <= met.keys():
+                continue
+            self.show(a.name, "compare", 0, 1)
+            n, counts = await compare.compare_counts(
+                reading, a, live(a, schema), shadow.home_of(a), DIFFERENCES_MAX
+            )
+            found.counts += n
+            found.count_differences += counts
+            self._compared(a.name)
+
+    def _compared(self, name: str) -> None:
+        self.outcome.compared.append(name)
+        self.show(name, "compare", 1, 1)
+
+    async def _swap(self, connection: asyncpg.Connection) -> None:
+        for attempt in range(1, SWAP_ATTEMPTS + 1):
+            async with self._merging():
+                await self._approach(connection)
+            try:
+                async with connection.transaction():
+                    await self._meet(connection)
+                    await connection.execute(LOCK_WAIT)
+                    await self._swap_all(connection)
+                    crash_point("rebuild.swapping")  # Recovery: nothing of it has happened.
+                break
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+                who = await connection.fetchval(BLOCKERS)
+                log.info("swap: %s (held by %s); again", one_line(error), who or "nobody now")
+                await asyncio.sleep(min(0.05 * attempt, 2.0))
+        else:
+            raise CannotConnect(
+                f"the tables are locked by others ({await connection.fetchval(BLOCKERS)}); end "
+                "those transactions, then run the same command: it goes on where it was"
+            )
+        self.outcome.swapped = True
+        crash_point("rebuild.swapped")  # Recovery: the next rebuild removes the old tables.
+        for declaration in self.everything:
+            if isinstance(declaration, Aggregate) or not self.options.keep_old:
+                await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
+
+    async def _swap_all(self, connection: asyncpg.Connection) -> None:
+        schema = self.settings.schema
+        keep_old = self.options.keep_old
+        for projection in self.projections:
+            await swap.swap_projection(connection, projection, schema, keep_old=keep_old)
+        shadows = [p.name for p in self.projections]
+        for aggregate in self.aggregates:
+            await swap.swap_aggregate(connection, aggregate, schema, shadows)

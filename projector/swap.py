@@ -1,0 +1,229 @@
+"""Swap: what was built takes the place of what is live, in one short transaction.
+
+Whoever calls has locked the checkpoints of the projections, and of all that feed the aggregates,
+and brought what was built to them. Readers keep their names: one that waits for the lock finds the
+new table when it gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+
+from projector import shadow
+from projector.declare import Aggregate, Declaration, Projection
+from projector.errors import UsageError
+from projector.statements import Home, listed, live, quoted
+
+EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
+# Views and the like hold on to the table itself, not to its name.
+DEPENDENTS: Final = """
+SELECT DISTINCT r.ev_class::regclass::text
+FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid
+WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = $1::text::regclass
+    AND r.ev_class <> d.refobjid
+"""
+GRANTS: Final = """
+SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+    AS who, a.privilege_type AS what, a.is_grantable AS further
+FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = $1::text::regclass
+"""
+OWNER: Final = """
+SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = $1::text::regclass
+"""
+INDEXES: Final = """
+SELECT i.relname AS name, pg_get_indexdef(i.oid) AS definition,
+    quote_ident(n.nspname) || '.' || quote_ident(t.relname) AS of
+FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid
+JOIN pg_class AS t ON t.oid = x.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace
+WHERE x.indrelid = $1::text::regclass
+"""
+MOVE_CHECKPOINT: Final = """
+INSERT INTO projector.checkpoint (projection, version, log_offset)
+SELECT $1, version, log_offset FROM projector.checkpoint WHERE projection = $2
+ON CONFLICT (projection) DO UPDATE
+SET version = excluded.version, log_offset = excluded.log_offset, edits = checkpoint.edits + 1,
+    updated_at = now()
+"""
+KEEP_CHECKPOINT: Final = """
+INSERT INTO projector.checkpoint (projection, version, log_offset)
+SELECT $2, version, log_offset FROM projector.checkpoint WHERE projection = $1
+"""
+LETTERS: Final = (
+    # Those of events that the new tables have as letters too stay as they are.
+    """
+    DELETE FROM projector.dead_letter WHERE projection = $1 AND log_offset NOT IN (
+        SELECT log_offset FROM projector.dead_letter WHERE projection = $2)
+    """,
+    """
+    DELETE FROM projector.dead_letter WHERE projection = $2 AND log_offset IN (
+        SELECT log_offset FROM projector.dead_letter WHERE projection = $1)
+    """,
+    "UPDATE projector.dead_letter SET projection = $1 WHERE projection = $2",
+)
+FEEDERS: Final = "SELECT DISTINCT projection FROM projector.feed WHERE aggregate = $1"
+UNFEED: Final = "DELETE FROM projector.feed WHERE aggregate = $1"
+REFEED: Final = "UPDATE projector.feed SET aggregate = $1 WHERE aggregate = $2"
+RENAME_FEEDER: Final = "UPDATE projector.feed SET projection = $1 WHERE projection = $2"
+FEEDS_CHANGED: Final = """
+UPDATE projector.checkpoint SET edits = edits + 1 WHERE projection = ANY($1::text[])
+"""
+DROP_DELTAS: Final = "DELETE FROM projector.outbox WHERE aggregate = $1"
+RENAME_DELTAS: Final = "UPDATE projector.outbox SET aggregate = $1 WHERE aggregate = $2"
+RENAME_ORIGIN: Final = "UPDATE projector.outbox SET projection = $1 WHERE projection = $2"
+FORGET: Final = (
+    "DELETE FROM projector.checkpoint WHERE projection = $1",
+    "DELETE FROM projector.build WHERE name = $1",
+)
+
+
+async def check_dependents(
+    connection: asyncpg.Connection, declarations: Sequence[Declaration], schema: str
+) -> None:
+    """Raises `UsageError` where a view reads one of the tables: it would go on reading the old."""
+    for declaration in declarations:
+        table = live_table(declaration, schema)
+        if not await connection.fetchval(EXISTS, table):
+            continue
+        views = [row[0] for row in await connection.fetch(DEPENDENTS, table)]
+        if views:
+            raise UsageError(
+                f"{', '.join(views)} reads {table} and would go on reading the old table; drop it "
+                "first, and make it again afterwards"
+            )
+
+
+def live_table(declaration: Declaration, schema: str) -> str:
+    """The table of a projection or an aggregate."""
+    table = declaration.table
+    return f"{quoted(schema)}.{quoted(table if isinstance(table, str) else table.name)}"
+
+
+async def extra_indexes(
+    connection: asyncpg.Connection, declaration: Declaration, schema: str, home: Home
+) -> list[str]:
+    """How to make those indexes that somebody has added to the live table on the new one."""
+    table, new = live_table(declaration, schema), live_table(declaration, home.schema)
+    if not await connection.fetchval(EXISTS, table):
+        return []
+    has = {row["name"] for row in await connection.fetch(INDEXES, new)}
+    return [
+        row["definition"].replace(f" ON {row['of']} ", f" ON {new} ", 1)
+        for row in await connection.fetch(INDEXES, table)
+        if row["name"] not in has
+    ]
+
+
+async def swap_projection(
+    connection: asyncpg.Connection, projection: Projection, schema: str, *, keep_old: bool
+) -> None:
+    """Puts the shadow of a projection in the place of the live tables."""
+    name, table = live(projection, schema), projection.table
+    green, old = shadow.home_of(projection), shadow.home_of(projection, shadow.OLD)
+    moved = [t for t in await shadow.tables_in(connection, green) if t != table.duplicates]
+    await connection.execute(f"CREATE SCHEMA {quoted(old.schema)}")
+    if keep_old:
+        await connection.execute(KEEP_CHECKPOINT, name.name, old.name)
+    engine = {name.shelf(table), name.versions(projection)}
+    for relation in moved:
+        own = f"{quoted(name.engine)}.{quoted(relation)}" in engine
+        target = name.engine if own else schema
+        await _replace(connection, relation, green.schema, target, old.schema)
+    if table.unique:
+        await _swap_list(connection, projection, name, green, old, keep_old=keep_old)
+    await connection.execute(MOVE_CHECKPOINT, name.name, green.name)
+    for statement in LETTERS:
+        await connection.execute(statement, name.name, green.name)
+    await _forget(connection, green)
+
+
+async def _replace(
+    connection: asyncpg.Connection, relation: str, source: str, target: str, old: str
+) -> None:
+    """Moves the live table away and the new one to its place, with who may do what with it."""
+    table, new = (f"{quoted(s)}.{quoted(relation)}" for s in (target, source))
+    if await connection.fetchval(EXISTS, table):
+        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        for row in await connection.fetch(GRANTS, table):
+            further = " WITH GRANT OPTION" if row["further"] else ""
+            await connection.execute(f"GRANT {row['what']} ON {new} TO {row['who']}{further}")
+        owner = await connection.fetchval(OWNER, table)
+        if owner != await connection.fetchval(OWNER, new):
+            await connection.execute(f"ALTER TABLE {new} OWNER TO {owner}")
+        await connection.execute(f"ALTER TABLE {table} SET SCHEMA {quoted(old)}")
+    await connection.execute(f"ALTER TABLE {new} SET SCHEMA {quoted(target)}")
+
+
+async def _swap_list(
+    connection: asyncpg.Connection,
+    projection: Projection,
+    name: Home,
+    green: Home,
+    old: Home,
+    *,
+    keep_old: bool,
+) -> None:
+    """Brings the list of duplicates, which others share, to what the shadow's is.
+
+    Only what differs is written.
+    """
+    table, ours = name.list(projection.table), green.list(projection.table)
+    own = f"split_part(uri, '/', 4) = '{projection.collection}'"
+    if keep_old:
+        kept = old.list(projection.table)
+        await connection.execute(f"CREATE TABLE {kept} (LIKE {table} INCLUDING ALL)")
+        await connection.execute(f"INSERT INTO {kept} SELECT * FROM {table} WHERE {own}")
+    await connection.execute(
+        f"DELETE FROM {table} AS l WHERE {own}"
+        f" AND NOT EXISTS (SELECT FROM {ours} AS o WHERE o.uri = l.uri AND o = l)"
+    )
+    await connection.execute(f"INSERT INTO {table} SELECT * FROM {ours} ON CONFLICT DO NOTHING")
+
+
+async def swap_aggregate(
+    connection: asyncpg.Connection, aggregate: Aggregate, schema: str, shadows: Sequence[str]
+) -> None:
+    """Puts the shadow of an aggregate in the place of the live one, with the deltas that wait."""
+    name, green = aggregate.name, shadow.home_of(aggregate)
+    old = shadow.home_of(aggregate, shadow.OLD)
+    await connection.execute(f"CREATE SCHEMA {quoted(old.schema)}")
+    table, new = live_table(aggregate, schema), live_table(aggregate, green.schema)
+    if await connection.fetchval(EXISTS, table):
+        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        await _copy_foreign(connection, aggregate, table, new)
+    await _replace(connection, aggregate.table, green.schema, schema, old.schema)
+    feeders = [row[0] for row in await connection.fetch(FEEDERS, name)]
+    await connection.execute(UNFEED, name)
+    await connection.execute(REFEED, name, green.name)
+    for projection in shadows:
+        await connection.execute(RENAME_FEEDER, projection, f"{projection}@{shadow.GREEN}")
+        await connection.execute(RENAME_ORIGIN, projection, f"{projection}@{shadow.GREEN}")
+    feeders += [row[0] for row in await connection.fetch(FEEDERS, name)]
+    await connection.execute(FEEDS_CHANGED, feeders)
+    await connection.execute(DROP_DELTAS, name)
+    await connection.execute(RENAME_DELTAS, name, green.name)
+    await connection.execute(MOVE_CHECKPOINT, name, green.name)
+    await _forget(connection, green)
+
+
+async def _forget(connection: asyncpg.Connection, green: Home) -> None:
+    for statement in FORGET:
+        await connection.execute(statement, green.name)
+    await connection.execute(f"DROP SCHEMA {quoted(green.schema)} CASCADE")
+
+
+async def _copy_foreign(
+    connection: asyncpg.Connection, aggregate: Aggregate, table: str, new: str
+) -> None:
+    """Takes over the counters that others keep in the same table."""
+    if not aggregate.foreign:
+        return
+    key, columns = quoted(aggregate.key), listed(aggregate.foreign)
+    kept = " OR ".join(f"{quoted(c)} <> 0" for c in aggregate.foreign)
+    put = ", ".join(f"{quoted(c)} = excluded.{quoted(c)}" for c in aggregate.foreign)
+    await connection.execute(
+        f"INSERT INTO {new} ({key}, {columns}) SELECT {key}, {columns} FROM {table} WHERE {kept}"
+        f" ON CONFLICT ({key}) DO UPDATE SET {put}"
+    )
