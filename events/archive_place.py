@@ -43,6 +43,7 @@ def arrow() -> Any:
     """The module pyarrow. Raises `ArchiveUnavailable`."""
     try:
         import pyarrow as pa
+        import pyarrow.compute
         import pyarrow.parquet
     except ImportError:
         raise ArchiveUnavailable from None

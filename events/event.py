@@ -43,6 +43,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     - `identity`: `action` is `refresh`.
     - `sync`: `action` is `reset` (the repo starts anew; its rows go), or `backfilled`
       (a backfill has delivered the repo as of `rev`; rsky's `repo` message; no row changes).
+    - `erased`: an event of an account that was forgotten; `action` is the same, `did` is empty, and
+      so is all else. It keeps its offset.
     - `unknown`: a well-formed message of a kind we do not know, kept whole in `record`;
       `action` is that kind.
 

@@ -34,7 +34,7 @@ OF_ACCOUNTS: Final = f"""
 SELECT {EVENT} FROM projector.event_log WHERE log_offset = $1
 UNION ALL
 SELECT {EVENT} FROM projector.event_log
-WHERE did = ANY($4::text[]) AND log_offset > $1 AND log_offset <= $2
+WHERE did IN (SELECT unnest($4::text[])) AND log_offset > $1 AND log_offset <= $2
     AND ($3::text[] IS NULL OR kind <> 'commit' OR collection = ANY($3))
 ORDER BY log_offset
 """

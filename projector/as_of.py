@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import asyncpg
@@ -11,7 +12,8 @@ import asyncpg
 from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, schema, shadow, shadow_counts
-from projector.building import Building, Show, Site
+from projector.aggregate import AUDIT_SECONDS_MAX
+from projector.building import Building, Show, Site, cores
 from projector.considerate import Considerate
 from projector.daemon import first_failure
 from projector.database import Database, close_quietly
@@ -44,7 +46,7 @@ class AsOf:
         into: str,
         show: Show,
     ) -> None:
-        self.database = database
+        self.database = replace(database, command_timeout_seconds=AUDIT_SECONDS_MAX)
         self.settings = settings
         self.into = into
         self.show = show
@@ -105,7 +107,7 @@ class AsOf:
         site = Site(
             self.database, self.settings, reader, considerate,
             Formation(self.settings.window_events_max), asyncio.Semaphore(len(self.projections)),
-            asyncio.Lock(), self.show,
+            asyncio.Semaphore(cores(self.settings)), self.show,
         )  # fmt: skip
         buildings = [Building(p, shadow.home_of(p, AS_OF), site) for p in self.projections]
         work = [asyncio.create_task(b.run(), name=b.projection.name) for b in buildings]

@@ -42,6 +42,8 @@ SAY_SECONDS: Final = 600.0
 TROUBLE_SECONDS: Final = 30.0
 """How long it rests after trouble, which a connection or the archive may have."""
 
+SURVIVED: Final = (asyncpg.PostgresError, LogCorrupt)
+
 DONE: Final = "*"
 """In place of a projection's name: all tables have been looked through in this round."""
 
@@ -63,7 +65,8 @@ NEXT: Final = """
 SELECT did FROM projector.audit_account WHERE round < $1 ORDER BY round, did LIMIT $2
 """
 PROVEN: Final = """
-UPDATE projector.audit_account SET round = $2, as_of = $3, audited_at = now()
+UPDATE projector.audit_account SET round = $2, audited_at = now(),
+    as_of = CASE WHEN did = ANY($4::text[]) THEN as_of ELSE $3 END
 WHERE did = ANY($1::text[]) AND round < $2
 """
 ADVANCE: Final = """
@@ -128,7 +131,8 @@ class Auditor:
                 if await self.keeper.take(LEASE):
                     await self._turns()
             except Exception as error:
-                if not is_transient(error) and not isinstance(error, LogCorrupt):
+                # Whatever Postgres says: a table may be swapped under us, and comes back.
+                if not is_transient(error) and not isinstance(error, SURVIVED):
                     raise
                 log.warning("audit: %s; trying again", one_line(error))
                 await asyncio.sleep(TROUBLE_SECONDS)
@@ -185,17 +189,15 @@ class Auditor:
             await connection.execute(NEW_ROUND)
         return len(dids)
 
-    async def _prove(
-        self, connection: asyncpg.Connection, state: State, dids: Sequence[str]
-    ) -> None:
+    async def _prove(self, connection: asyncpg.Connection, state: State, dids: list[str]) -> None:
         verdicts = await self._verdicts(connection, dids)
-        wrong = {d.did for verdict in verdicts for d in verdict.differences}
+        wrong = sorted({d.did for verdict in verdicts for d in verdict.differences})
         as_of = min((verdict.subject.through for verdict in verdicts), default=0)
         # Killed before this commits, the accounts are proven again; after it, they are done.
         crash_point("audit.proven")
         async with connection.transaction():
             await put_findings(connection, verdicts, dids)
-            done = await connection.execute(PROVEN, list(dids), state.round, as_of)
+            done = await connection.execute(PROVEN, dids, state.round, as_of, wrong)
             await connection.execute(ADVANCE, int(done.split()[-1]), as_of)
             crash_point("audit.committing")
         crash_point("audit.committed")
@@ -203,7 +205,7 @@ class Auditor:
             log.warning(
                 "audit: %d accounts differ from the log, such as %s: projector verify --rows says "
                 "why, projector heal --all-differences mends them",
-                len(wrong), min(wrong),
+                len(wrong), wrong[0],
             )  # fmt: skip
         await self._say(connection)
 

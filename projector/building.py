@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ Show = Callable[[str, str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What those share that build side by side."""
+    """What those share that build side by side.
+
+    `jobs` bounds how many are built at once, `indexing` how many sort and make indexes at once.
+    """
 
     database: Database
     settings: Settings
@@ -41,8 +45,13 @@ class Site:
     considerate: Considerate
     formation: Formation
     jobs: asyncio.Semaphore
-    indexing: asyncio.Lock
+    indexing: asyncio.Semaphore
     show: Show
+
+
+def cores(settings: Settings) -> int:
+    """How many processors a rebuild may keep busy in Postgres."""
+    return max(1, int((os.cpu_count() or 1) * settings.rebuild_share))
 
 
 class Building:

@@ -120,7 +120,7 @@ def known_error(error: Exception) -> ProjectorError | None:
     if isinstance(error, ArchiveUnavailable):
         return UsageError(one_line(error))
     if isinstance(error, ArchiveDamaged):
-        return Corruption(f"{one_line(error)}; projector verify says how to mend it")
+        return Corruption(f"{one_line(error)}; projector verify --log says how to mend it")
     if isinstance(error, LogCorrupt):
         return Corruption(f"{one_line(error)}; restore the database from a backup")
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):

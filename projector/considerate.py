@@ -21,7 +21,7 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - min(e.appended_at)), 0)::
 FROM projector.checkpoint AS c
 JOIN projector.lease AS l ON l.name = 'projection ' || c.projection AND l.until > now()
 JOIN projector.event_log AS e ON e.log_offset = c.log_offset + 1
-WHERE EXISTS (SELECT FROM projector.feed AS f WHERE f.projection = c.projection)
+WHERE NOT EXISTS (SELECT FROM projector.feed AS f WHERE f.aggregate = c.projection)
 """
 
 

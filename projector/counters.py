@@ -24,6 +24,7 @@ KEYS_MAX: Final = 10_000
 
 BY_KEYS: Final = "{0} = ANY($1::text[])"
 BY_RANGE: Final = "{0} >= $1 AND {0} < $2"
+ALL: Final = "{0} IS NOT NULL"
 UNEQUAL: Final = """
 WHERE coalesce(s.n, 0) + coalesce(p.n, 0) <> coalesce(c.n, 0) OR coalesce(s.n, 0) + p.low < 0
 """
@@ -139,7 +140,7 @@ async def disordered(
 ) -> list[str]:
     """Keys, so many at most, of which the counter is not what its rows say, or would fall below
     zero on the way there. Reads the whole table that is counted."""
-    sql = f"{watched.statement('TRUE', UNEQUAL)} LIMIT {keys_max}"
+    sql = f"{watched.statement(ALL, UNEQUAL)} LIMIT {keys_max}"
     return [row[0] for row in await connection.fetch(sql, timeout=seconds)]
 
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from projector.archiving import Housekeeper
 from projector.database import Database, is_transient, one_line, retrying
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CheckpointMoved
@@ -105,6 +106,7 @@ class Daemon:
         background = [
             asyncio.create_task(self.keeper.run(), name="leases"),
             asyncio.create_task(self._poll_head(), name="head"),
+            asyncio.create_task(Housekeeper(self.database, self.keeper).run(), name="housekeeping"),
         ]
         if until is not None:
             self._finish_settled()

@@ -38,6 +38,10 @@ SELECT c.projection, c.log_offset, l.owner IS NOT NULL AS is_run FROM projector.
 LEFT JOIN projector.lease AS l ON l.name = 'projection ' || c.projection AND l.until > now()
 WHERE c.projection = ANY($1) AND c.log_offset < $2 ORDER BY is_run, c.log_offset LIMIT 1
 """
+BESIDE: Final = """
+SELECT string_agg(projection, ', ' ORDER BY projection) FROM projector.checkpoint
+WHERE position('@' in projection) > 0
+"""
 BEGUN: Final = """
 SELECT id, through_offset, offsets FROM projector.erasure
 WHERE did_sha256 = $1 AND finished_at IS NULL
@@ -164,6 +168,7 @@ class Eraser:
 
     async def erase(self, did: str, found: Erasure) -> Receipt:
         """Does it all. Raises `CheckFailed` where a projection has yet to apply the events."""
+        await self._check_alone()
         await self._wait_applied(found.through)
         erasure = found if found.id else await self._begin(did, found)
         crash_point("forget.begun")
@@ -183,6 +188,15 @@ class Eraser:
         crash_point("forget.finished")
         row = await self.connection.fetchrow(RECEIPT, erasure.id)
         return msgspec.convert(dict(row or {}), Receipt)
+
+    async def _check_alone(self) -> None:
+        """Raises `CheckFailed` where tables beside the live ones hold the account's rows."""
+        others = await self.connection.fetchval(BESIDE)
+        if others:
+            raise CheckFailed(
+                f"the tables of an unfinished or kept rebuild ({others}) hold the account's rows "
+                "too; remove them first: projector rebuild --all --abandon"
+            )
 
     async def _wait_applied(self, through: int) -> None:
         """Waits for projections that are on their way; events they have not met must stay."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import asyncpg
 
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.counters import Keys, disordered, parts
+from projector.counters import Keys, Watched, disordered, parts
 from projector.database import APPLY_SETTINGS
+from projector.differences import ROW
 from projector.mend import MENDED, Mender, Patch
 
 ACCOUNTS_MAX: Final = 50
 """How many accounts are read from the log at once."""
-KEYS_MAX: Final = 1_000
+KEYS_MAX: Final = 10_000
 """How many keys of a counter are put right in one transaction."""
 ROUNDS_MAX: Final = 1_000
 """How often keys are looked for, each time so many of every counter."""
@@ -54,19 +55,44 @@ async def heal(
 
 
 async def heal_counters(
-    connection: asyncpg.Connection, looking: asyncpg.Connection, mender: Mender, *, dry_run: bool
+    connection: asyncpg.Connection,
+    looking: asyncpg.Connection,
+    mender: Mender,
+    shown: Sequence[Patch] = (),
+    *,
+    dry_run: bool,
 ) -> AsyncIterator[Patch]:
     """Mends every counter that is not what its rows say; `looking` is a connection for queries over
-    whole tables, which need other plans."""
+    whole tables, which need other plans.
+
+    With `dry_run` without those that patches `shown` before would put right with their rows.
+    """
+    known = _moved(mender, shown)
     for _ in range(ROUNDS_MAX):
         keys: Keys = {
             watched: await disordered(looking, watched, KEYS_MAX, AUDIT_SECONDS_MAX)
             for watched in mender.watched
         }
+        if dry_run:
+            keys = {w: [key for key in keys[w] if key not in known[w]] for w in keys}
         if not any(keys.values()):
             return
         lives = await mender.lives(connection, ())
         if dry_run:
             yield await mender.look(connection, lives, keys)
             return
-        yield await mender.mend(connection, lives, keys)
+        patch = await mender.mend(connection, lives, keys)
+        if not patch.differences:
+            return  # Somebody else was there first.
+        yield patch
+
+
+def _moved(mender: Mender, patches: Sequence[Patch]) -> dict[Watched, set[str]]:
+    """The keys whose number of rows the patches change."""
+    moved: dict[Watched, set[str]] = {watched: set() for watched in mender.watched}
+    for change in (change for patch in patches for change in patch.changes):
+        for watched, keys in moved.items():
+            if change.part == ROW and change.projection == watched.count.of.name:
+                cells = (change.has or {}, change.must or {})
+                keys |= {row[watched.count.by] for row in cells if row.get(watched.count.by)}
+    return moved

@@ -10,8 +10,8 @@ import asyncpg
 import msgspec
 
 from events.event import Batch, Decoded, Event, Offset
-from events.log import Appender, read_events
-from events.rows import EVENT, fetch_events
+from events.history import WholeLog
+from events.log import Appender
 from projector.apply import TableWriter
 from projector.database import is_data_error, one_line
 from projector.declare import Projection
@@ -35,14 +35,6 @@ UPDATE projector.dead_letter SET attempts = attempts + 1, error = $2, reason = $
 # Holds the projection's window back while the letter is tried, so that both see the same rows.
 HOLD: Final = """
 UPDATE projector.checkpoint SET edits = edits + 1 WHERE projection = $1 RETURNING log_offset
-"""
-# All that the log has of a record since the letter's event: no index serves this, and the scan
-# begins at the letter.
-HISTORY: Final = f"""
-SELECT {EVENT} FROM projector.event_log
-WHERE log_offset >= $1 AND log_offset <= $2 AND did = $3
-    AND (kind <> 'commit' OR (collection = $4 AND rkey = $5))
-ORDER BY log_offset
 """
 
 
@@ -88,8 +80,13 @@ async def raw_of(connection: asyncpg.Connection, letter: DeadLetter) -> bytes | 
     if letter.log_offset is None:
         raw: bytes | None = await connection.fetchval(RAW, letter.id)
         return raw
-    events = await read_events(connection, letter.log_offset - 1, letter.log_offset)
-    return events[0].record if events else None
+    event = await _event(connection, letter.log_offset)
+    return event.record
+
+
+async def _event(connection: asyncpg.Connection, offset: int) -> Event:
+    (event,) = await WholeLog().read(connection, offset - 1, offset)
+    return event
 
 
 async def drop(connection: asyncpg.Connection, ids: Sequence[int]) -> int:
@@ -127,11 +124,16 @@ async def _retry_event(
     async with connection.transaction():
         checkpoint = await connection.fetchval(HOLD, letter.projection)
         await writer.read_feeds(connection)
-        (event,) = await read_events(connection, letter.log_offset - 1, letter.log_offset)
-        history = await fetch_events(
-            connection, HISTORY, letter.log_offset, checkpoint,
-            event.did, event.collection, event.rkey,
-        )  # fmt: skip
+        event = await _event(connection, letter.log_offset)
+        assert event.collection is not None
+        # All that the log has of the record since, and of the account's removal.
+        history = [
+            e
+            for e in await WholeLog().of_accounts(
+                connection, [event.did], letter.log_offset - 1, checkpoint, [event.collection]
+            )
+            if e.kind != "commit" or e.rkey == event.rkey
+        ]
         # What came before the account's last removal went with it.
         removed = max((e.log_offset for e in history if e.removes_account), default=0)
         after = max(removed, letter.log_offset - 1)

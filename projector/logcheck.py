@@ -8,15 +8,21 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from events.log import Partition, read_head, read_partitions
+from events.log import HEAD, Partition, read_head, read_partitions
 from projector.aggregate import AUDIT_SECONDS_MAX
+from projector.errors import CheckFailed
 from projector.statements import quoted
 
 GAPS_MAX: Final = 100
 """The most gaps of a partition that are named."""
 
-HEAD_STATE: Final = """
-SELECT (SELECT head FROM projector.log_head), (SELECT max(log_offset) FROM projector.event_log),
+# The last event is in a live partition or in a file of the archive.
+LAST: Final = """
+SELECT greatest((SELECT max(log_offset) FROM projector.event_log),
+    (SELECT max(end_offset) - 1 FROM projector.log_archive))
+"""
+HEAD_STATE: Final = f"""
+SELECT (SELECT head FROM projector.log_head), ({LAST}),
     (SELECT sum(events)::bigint FROM projector.source_cursor)
 """
 # A partition that is on its way out is in pg_inherits, and readers do not see it.
@@ -45,10 +51,7 @@ SELECT before + 1, log_offset - 1 FROM (
         UNION ALL SELECT $2::bigint + 1) AS o) AS pairs
 WHERE log_offset <> before + 1 ORDER BY 1 LIMIT $3
 """
-SET_HEAD: Final = """
-UPDATE projector.log_head SET head = (SELECT max(log_offset) FROM projector.event_log)
-RETURNING head
-"""
+SET_HEAD: Final = f"UPDATE projector.log_head SET head = coalesce(({LAST}), 0)"
 
 BACKUP: Final = "restore the database from a backup"
 
@@ -67,11 +70,14 @@ async def check_log(connection: asyncpg.Connection, *, full: bool) -> list[LogFa
     Without it only the ends of indexes and the catalogue are looked at.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        found, head = await _head(connection)
         partitions = await read_partitions(connection)
         archived = await read_archived(connection)
-        found += await _partitions(connection, partitions, archived, head)
+        head = int(await connection.fetchval(HEAD) or 0)
+        found = await _partitions(connection, partitions, archived, head)
         found += _covered(partitions, archived, head)
+        if not found:
+            # Else the last event may be one that cannot be seen.
+            found, head = await _head(connection)
         found += await _checkpoints(connection, head)
         if full:
             found += await _offsets(connection, partitions, archived, head)
@@ -91,15 +97,12 @@ async def _head(connection: asyncpg.Connection) -> tuple[list[LogFault], int]:
     if head is None:
         fault = LogFault(name="head-missing", text="log_head has no row", mend=BACKUP)
         return [fault], last or 0
-    # With all live partitions archived the last event is in a file.
-    if last is None or head == last:
+    last = last or 0
+    if head == last:
         if counted is not None and counted != head:
             text = f"the head is {head:,}, and the sources have appended {counted:,} events"
-            return [
-                LogFault(
-                    name="source-counts-off", text=text, mend="tell whoever changed source_cursor"
-                )
-            ], head
+            mend = "ask who changed source_cursor; the log itself is whole"
+            return [LogFault(name="source-counts-off", text=text, mend=mend)], head
         return [], head
     if counted == head:
         text = f"events {last + 1:,} to {head:,}, the log's last, are gone"
@@ -215,8 +218,14 @@ def _uneven(table: str, first: int, last: int, mend: str) -> LogFault:
 
 
 async def mend_head(connection: asyncpg.Connection) -> int:
-    """Sets the head to the last event; appenders wait meanwhile. Returns the head."""
+    """Sets the head to the last event; appenders wait meanwhile. Returns the head.
+
+    Raises `CheckFailed` where the log's last events are gone: their offsets must not come again.
+    """
     async with connection.transaction():
         await connection.execute("SELECT head FROM projector.log_head FOR UPDATE")
+        faults, _ = await _head(connection)
+        if any(fault.name == "event-missing" for fault in faults):
+            raise CheckFailed(f"the head stays: {faults[0].text}; {faults[0].mend}")
         await connection.execute(SET_HEAD)
         return await read_head(connection)

@@ -48,8 +48,8 @@ DELETE FROM projector.finding WHERE did = ANY($1::text[]) AND projection = ANY($
 """
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that Postgres refuses, and that became a dead letter."""
+class Buried(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that became a dead letter."""
 
     projection: str
     log_offset: int
@@ -59,7 +59,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 class Patch(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done, or was done, about some accounts as of the projections' offsets.
 
-    `events` is how many events of theirs the log has.
+    `events` is how many events of theirs the log has; `letters` are dead letters that were made.
     """
 
     accounts: list[str]
@@ -67,7 +67,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True):
     as_of: dict[str, int]
     changes: list[Change]
     counters: list[CounterChange]
-    refused: list[Refusal]
+    letters: list[Buried]
 
     @property
     def differences(self) -> int:
@@ -186,8 +186,8 @@ class Mender:
             ) from error
         # Done, and durable; whoever runs it again finds nothing to do.
         crash_point("patch-committed")
-        for refusal in patch.refused:
-            del self._refusals[refusal.projection][refusal.log_offset]
+        for letter in patch.letters:
+            del self._refusals[letter.projection][letter.log_offset]
         return patch
 
     async def _write(self, connection: asyncpg.Connection, keys: Keys, lives: Lives) -> Patch:
@@ -277,14 +277,14 @@ class Mender:
                 )
         return {name: offset for name, (offset, _) in found.items()}
 
-    async def _bury(self, connection: asyncpg.Connection, lives: Lives) -> list[Refusal]:
+    async def _bury(self, connection: asyncpg.Connection, lives: Lives) -> list[Buried]:
         """Puts dead letters for what Postgres refused of these accounts."""
         buried = []
         for name, refused in self._refusals.items():
             letters = [letter for did, letter in refused.values() if did in lives.dids]
             await self.writers[name].put_letters(connection, letters)
             buried += [
-                Refusal(projection=name, log_offset=x.log_offset, error=x.error) for x in letters
+                Buried(projection=name, log_offset=x.log_offset, error=x.error) for x in letters
             ]
         return buried
 
@@ -304,7 +304,7 @@ def _patch(
     lives: Lives,
     plans: Mapping[str, Plan],
     counters: list[CounterChange],
-    refused: list[Refusal],
+    letters: list[Buried],
 ) -> Patch:
     return Patch(
         accounts=lives.dids,
@@ -312,5 +312,5 @@ def _patch(
         as_of=dict(lives.at),
         changes=[change for made in plans.values() for change in made.changes],
         counters=counters,
-        refused=refused,
+        letters=letters,
     )

@@ -9,7 +9,7 @@ import asyncpg
 
 from events.event import to_time_us
 from events.history import WholeLog
-from events.log import LogCorrupt, read_head
+from events.log import read_head
 from events.rows import times_in_microseconds
 from projector.errors import UsageError
 
@@ -51,8 +51,6 @@ async def _appended_us(connection: asyncpg.Connection, offset: int, head: int) -
         return int(at_us)
     through = min(offset + NEIGHBOURS_MAX, head)
     events = await WholeLog().read(connection, offset - 1, through)
-    if not events:
-        raise LogCorrupt(f"the log has no event from offset {offset:,} to {through:,}")
     return next((event.time_us for event in events if event.time_us > 0), 0)
 
 

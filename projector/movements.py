@@ -73,8 +73,9 @@ class Search:
     async def mentioned(self, after: int) -> Keys:
         """The records that may have counted for the key, by events above an offset.
 
-        A record counts for what its JSON says, so it is looked for in the JSON's bytes. What is
-        found too much counts for nothing when it is folded.
+        A record counts for what its JSON says, so it is looked for in the JSON's bytes: a column
+        that is made of the record in another way than by copying is not found. What is found too
+        much counts for nothing when it is folded. Holds a few hundred bytes for each record found.
         """
         if self.counter.of_owner:
             return {self.key: None}

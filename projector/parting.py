@@ -206,7 +206,7 @@ async def _proven(connection: asyncpg.Connection, uris: Sequence[str]) -> dict[s
     """Through which offset the rolling audit has proven the accounts of rows, by the rows' uris."""
     owner_of = {uri: account_of(uri) for uri in uris}
     dids = sorted({did for did in owner_of.values() if did is not None})
-    as_of = dict(await connection.fetch(PROVEN, dids))
+    as_of = {str(did): int(offset) for did, offset in await connection.fetch(PROVEN, dids)}
     return {uri: as_of[did] for uri, did in owner_of.items() if did in as_of}
 
 

@@ -176,6 +176,7 @@ class LogReader:
         return self._connection
 
     async def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, and the archive's files."""
         await close_quietly(self._connection)
         self._connection = None
+        await self._log.close()

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -16,7 +16,8 @@ import asyncpg
 from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, shadow, shadow_counts, swap
-from projector.building import Building, Show, Site
+from projector.aggregate import AUDIT_SECONDS_MAX
+from projector.building import Building, Show, Site, cores
 from projector.compare import Comparison
 from projector.considerate import Considerate
 from projector.daemon import first_failure
@@ -82,7 +83,7 @@ class Rebuild:
         options: Options,
         show: Show,
     ) -> None:
-        self.database = database
+        self.database = replace(database, command_timeout_seconds=AUDIT_SECONDS_MAX)
         self.settings = settings
         self.options = options
         self.show = show
@@ -134,6 +135,20 @@ class Rebuild:
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
+    async def abandon(self) -> None:
+        """Removes what an unfinished rebuild left, and the old tables that one kept.
+
+        Raises `HeldByAnother` where it is under way.
+        """
+        keeper = LeaseKeeper(self.database, lease_seconds=self.settings.lease_seconds)
+        async with shadow.leases(keeper, [f"rebuild {d.name}" for d in self.everything]):
+            connection = await self.database.connect("rebuild abandon")
+            try:
+                await self._drop(connection, shadow.GREEN)
+                await self._drop(connection, shadow.OLD)
+            finally:
+                await close_quietly(connection)
+
     async def _prepare(self, connection: asyncpg.Connection) -> None:
         """Finds or makes the shadows; what a swap before this one left behind goes."""
         await swap.check_dependents(connection, self.everything, self.settings.schema)
@@ -170,7 +185,7 @@ class Rebuild:
         site = Site(
             self.database, self.settings, self.reader, self.considerate,
             Formation(self.settings.window_events_max), asyncio.Semaphore(self.options.jobs),
-            asyncio.Lock(), self.show,
+            asyncio.Semaphore(cores(self.settings)), self.show,
         )  # fmt: skip
         buildings = [
             Building(p, shadow.home_of(p), site, partial(self._extra_indexes, p))

@@ -14,7 +14,7 @@ from projector.counters import Keys, Watched
 from projector.declare import Projection
 from projector.fold import BAD_RECORD, Letter, invalid
 from projector.lives import Moved
-from projector.mend import Mender, Patch, Refusal
+from projector.mend import Buried, Mender, Patch
 
 ACCOUNTS_MAX: Final = 1_000
 """How many accounts are looked at together."""
@@ -117,7 +117,7 @@ class Replay:
             seen |= keys
         return new
 
-    async def _bury(self, connection: asyncpg.Connection, letters: list[Letter]) -> list[Refusal]:
+    async def _bury(self, connection: asyncpg.Connection, letters: list[Letter]) -> list[Buried]:
         """Puts the dead letters that are not there; returns them."""
         name = self.projection.name
         offsets = [letter.log_offset for letter in letters]
@@ -130,11 +130,11 @@ class Replay:
                 crash_point("replay-letters-written")
             # Done; the next replay finds them there.
             crash_point("replay-letters-committed")
-        return [Refusal(projection=name, log_offset=x.log_offset, error=x.error) for x in missing]
+        return [Buried(projection=name, log_offset=x.log_offset, error=x.error) for x in missing]
 
 
-def _letters_only(buried: list[Refusal]) -> Patch:
-    return Patch(accounts=[], events=0, as_of={}, changes=[], counters=[], refused=buried)
+def _letters_only(buried: list[Buried]) -> Patch:
+    return Patch(accounts=[], events=0, as_of={}, changes=[], counters=[], letters=buried)
 
 
 def _portions(found: Patch, dids: Iterable[str]) -> Iterator[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,12 +10,14 @@ import asyncpg
 import msgspec
 
 from events.history import WholeLog
-from events.log import read_head
+from events.log import LogCorrupt, read_head
 from projector import aggregate
 from projector.archive_files import check_archive
+from projector.database import one_line
 from projector.declare import Aggregate, Declaration, Projection
 from projector.diagnosis import Diagnosis, diagnose, diagnose_counters
 from projector.differences import Difference
+from projector.erasures import check_erasures
 from projector.findings import put_findings
 from projector.logcheck import LogFault, check_log
 from projector.prove import Verdict, batches_of, merged, prove_accounts, sample
@@ -48,7 +50,7 @@ class Verification(msgspec.Struct, kw_only=True):
     """What `verify` found; that of parts which were not asked for is empty.
 
     `differences` are of counters, `row_differences` the first of those of rows. `unproven` says why
-    rows were not compared though that was asked for.
+    not everything was compared that was asked for.
     """
 
     counters: int = 0
@@ -90,31 +92,46 @@ class Verifier:
         self.report("checking the log", 0, 0)
         self.found.log += await check_log(self.connection, full=full)
         if full:
-            self.found.log += [
-                LogFault(name=fault.name, text=fault.text, mend=fault.mend)
-                for fault in await check_archive(self.connection)
-                if fault.name not in PARTITION_NAMES
-            ]
+            archive = await check_archive(self.connection)
+            self.found.log += [fault for fault in archive if fault.name not in PARTITION_NAMES]
+            await self._if_readable(self._erasures())
 
-    def _log_is_whole(self) -> bool:
-        """Whether there is a log to compare with; without it every row would seem wrong."""
-        if any(fault.name in NOT_WHOLE for fault in self.found.log):
-            self.found.unproven = "the log is not whole, and there is nothing to compare with"
-        return self.found.unproven is None
+    async def _erasures(self) -> None:
+        self.found.log += await check_erasures(self.connection)
 
     async def rows(self, folder: Path | None) -> None:
         """Every row against the log."""
+        await self._if_readable(self._rows(folder))
+
+    async def sample(self, accounts: int, seed: int) -> None:
+        """The rows of some accounts against the log."""
+        await self._if_readable(self._sample(accounts, seed))
+
+    async def _if_readable(self, work: Coroutine[None, None, None]) -> None:
+        """Does the work where there is a log to compare with: else every row would seem wrong."""
         if not self._log_is_whole():
+            work.close()
+            self.found.unproven = "the log is not whole, and there is nothing to compare with"
             return
+        try:
+            await work
+        except LogCorrupt as error:
+            self.found.unproven = one_line(error)
+            if not self.found.log:
+                mend = "projector verify --log says what is wrong with it"
+                fault = LogFault(name="log-unreadable", text=one_line(error), mend=mend)
+                self.found.log.append(fault)
+
+    def _log_is_whole(self) -> bool:
+        return not any(fault.name in NOT_WHOLE for fault in self.found.log)
+
+    async def _rows(self, folder: Path | None) -> None:
         proof = WholeProof(self.projections, self.schema, folder=folder, report=self.report)
         done = await proof.run(self.connection)
         self.found.events, self.found.scratch_bytes = done.events, done.spilled_bytes
         await self._conclude(done.verdicts, None)
 
-    async def sample(self, accounts: int, seed: int) -> None:
-        """The rows of some accounts against the log."""
-        if not self._log_is_whole():
-            return
+    async def _sample(self, accounts: int, seed: int) -> None:
         log = WholeLog()
         dids = await sample(self.connection, log, accounts, seed)
         batches = []

@@ -26,6 +26,13 @@ from projector.plot import terminal_plot, write_plot
 from projector.registry import installed
 from projector.watch import find_counter
 
+READ_SETTINGS = {"plan_cache_mode": "force_custom_plan"}
+"""Hundreds of accounts are looked for in every event that a statement sees: only a plan that knows
+them looks them up, and one made for any accounts compares them one by one."""
+
+SHOWN_MAX = 10
+"""How many rows of what is beside the point are printed for people."""
+
 
 async def explain(
     counter: str,
@@ -78,17 +85,13 @@ def _print_explanation(found: Explanation) -> None:
     numbers = found.numbers
     _print_numbers(found, numbers)
     if found.movements:
-        console.print(
-            table(
-                f"the latest {len(found.movements):,} events that moved it",
-                ("offset", "time", "account", "what", "change", "record"),
-                [
-                    (m.log_offset, m.occurred_at.isoformat(sep=" ", timespec="milliseconds"),
-                     m.did, f"{m.kind} {m.action}", f"{m.change:+,}", m.uri)
-                    for m in found.movements
-                ],
-            )
-        )  # fmt: skip
+        title = f"the latest {len(found.movements):,} events that moved it"
+        rows = [
+            (m.log_offset, m.occurred_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], f"{m.change:+,}",
+             f"{m.kind} {m.action}", m.uri or m.did)
+            for m in found.movements
+        ]  # fmt: skip
+        console.print(table(title, ("offset", "time, UTC", "change", "what", "of"), rows))
     else:
         console.print("No event moved it.")
     where = found.searched
@@ -120,17 +123,24 @@ def _print_numbers(found: Explanation, numbers: Numbers) -> None:
             f"{numbers.head - numbers.checkpoint:,} events of the log are still to be applied."
         )
     if numbers.pending:
-        _print_structs("pending deltas", numbers.pending)
-    if numbers.dead_letters:
-        _print_structs("dead letters concerned", numbers.dead_letters)
+        title = f"pending deltas: {len(numbers.pending):,}"
+        rows = [(d.projection, d.through_offset, f"{d.change:+,}") for d in numbers.pending]
+        _print_first(title, ("projection", "through offset", "change"), rows)
     if numbers.duplicates:
         title = f"duplicates that wait and do not count: {numbers.duplicates_total:,}"
-        _print_structs(title, numbers.duplicates)
+        waiting = [(d.indexed_at, d.uri) for d in numbers.duplicates]
+        _print_first(title, ("indexed at", "record"), waiting)
+    if numbers.dead_letters:
+        title = f"dead letters concerned: {len(numbers.dead_letters):,}"
+        letters = [(x.id, x.log_offset, x.reason, x.uri, x.error) for x in numbers.dead_letters]
+        _print_first(title, ("id", "offset", "reason", "record", "error"), letters)
 
 
-def _print_structs(title: str, rows: Sequence[msgspec.Struct]) -> None:
-    names = rows[0].__struct_fields__
-    console.print(table(title, names, [[getattr(row, name) for name in names] for row in rows]))
+def _print_first(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints the first rows; --json has all."""
+    if len(rows) > SHOWN_MAX:
+        title += f"; {SHOWN_MAX} of them (--json has more)"
+    console.print(table(title, columns, rows[:SHOWN_MAX]))
 
 
 async def history(
@@ -239,7 +249,7 @@ async def _connected(
 ) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a database that has the tables of what is to be read."""
     async with opened(common, settings()) as database:
-        connection = await database.first_connect(role)
+        connection = await database.first_connect(role, **READ_SETTINGS)
         try:
             await schema.check(connection, read)
             yield connection

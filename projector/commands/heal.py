@@ -17,7 +17,8 @@ from projector.errors import CheckFailed, UsageError
 from projector.heal import HEAL_SETTINGS, found_accounts, heal_counters
 from projector.heal import heal as heal_accounts
 from projector.mend import Mender, Patch
-from projector.output import console, print_json, shown
+from projector.output import console, print_json
+from projector.output import shown as shown_cell
 from projector.patch import Change
 from projector.registry import installed
 
@@ -61,7 +62,7 @@ async def heal(
             todo = [*dids, *(await found_accounts(connection) if all_differences else ())]
             done = await _told(heal_accounts(connection, mender, todo, dry_run=dry_run), common)
             if all_differences:
-                done += await _counters(database, connection, mender, common, dry_run=dry_run)
+                done += await _counters(database, connection, mender, common, done, dry_run=dry_run)
         finally:
             await connection.close()
     differences = sum(patch.differences for patch in done)
@@ -78,12 +79,13 @@ async def _counters(
     connection: asyncpg.Connection,
     mender: Mender,
     common: Common,
+    shown: list[Patch],
     *,
     dry_run: bool,
 ) -> list[Patch]:
     looking = await database.first_connect("heal counters")
     try:
-        found = heal_counters(connection, looking, mender, dry_run=dry_run)
+        found = heal_counters(connection, looking, mender, shown, dry_run=dry_run)
         return await _told(found, common)
     finally:
         await looking.close()
@@ -125,10 +127,10 @@ def _lines(patch: Patch) -> Iterable[str]:
         yield (
             f"~ {counter:<19} {c.key}  stored {c.stored:,}, pending {c.pending:,}, true {c.true:,}"
         )
-    for refusal in patch.refused:
+    for letter in patch.letters:
         yield (
-            f"! {refusal.projection:<10} event {refusal.log_offset:,} is a dead letter: "
-            f"{refusal.error}"
+            f"! {letter.projection:<10} event {letter.log_offset:,} is a dead letter: "
+            f"{letter.error}"
         )
 
 
@@ -144,7 +146,7 @@ def _about(change: Change) -> str:
 
 
 def _cell(value: object) -> str:
-    text = shown(value)
+    text = shown_cell(value)
     return text if len(text) <= CELL_CHARS_MAX else text[:CELL_CHARS_MAX] + "…"
 
 

@@ -31,6 +31,7 @@ async def rebuild(
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     keep_old: Annotated[bool, Parameter(negative="")] = False,
     restart: Annotated[bool, Parameter(negative="")] = False,
+    abandon: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> None:
     """Build projections from the log beside the live ones, compare row by row, and swap them in.
@@ -52,6 +53,8 @@ async def rebuild(
         Keep the old tables, for `projector rollback`, until the next rebuild.
     restart
         Begin anew, even where an earlier rebuild could be gone on with.
+    abandon
+        Only remove what an unfinished rebuild, or --keep-old, has left.
     """
     declarations = installed()
     if every == bool(names):
@@ -66,9 +69,17 @@ async def rebuild(
         finally:
             await connection.close()
         with _bars() as show:
-            outcome = await Rebuild(
+            rebuilding = Rebuild(
                 database, declarations, chosen, names=wanted, options=options, show=show
-            ).run()
+            )
+            if abandon:
+                await rebuilding.abandon()
+                outcome = rebuilding.outcome
+            else:
+                outcome = await rebuilding.run()
+    if abandon:
+        _print_abandoned(outcome, as_json=common.json)
+        return
     _print(outcome, options, as_json=common.json)
     if dry_run and not outcome.comparison.is_equal:
         raise CheckFailed(
@@ -155,6 +166,15 @@ async def as_of(
             f"{', '.join(building.names)} as of offset {offset:,} are in the schema {into}, from "
             f"{events:,} events. DROP SCHEMA {into} CASCADE removes them.",
             soft_wrap=True,
+        )
+
+
+def _print_abandoned(outcome: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"names": outcome.names, "abandoned": True})
+    else:
+        console.print(
+            f"Nothing is left of rebuilds of {', '.join(outcome.names)}; the live goes on."
         )
 
 

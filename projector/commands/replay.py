@@ -79,7 +79,7 @@ async def replay(
                 "changed": done.changed,
                 "changes": done.changes,
                 "counters": done.counters,
-                "refused": done.refused,
+                "letters": done.letters,
             }
         )
         return
@@ -98,15 +98,15 @@ class Done:
         self.changed = 0
         self.changes: list[object] = []
         self.counters: list[object] = []
-        self.refused: list[object] = []
+        self.letters: list[object] = []
 
     def add(self, patch: Patch) -> None:
         """Adds what one transaction did."""
-        self.changed += patch.differences + len(patch.refused)
+        self.changed += patch.differences + len(patch.letters)
         for kept, new in (
             (self.changes, patch.changes),
             (self.counters, patch.counters),
-            (self.refused, patch.refused),
+            (self.letters, patch.letters),
         ):
             kept.extend(new[: LISTED_MAX - len(kept)])
 

@@ -173,7 +173,7 @@ def _print(found: Verification) -> None:
         )
         return
     if found.unproven:
-        console.print(f"[bold red]rows not proven[/]: {found.unproven}.")
+        console.print(f"[bold red]not compared[/]: {escape(found.unproven)}.")
     for finding in found.findings:
         keys = "1 key" if finding.keys == 1 else f"{finding.keys:,} keys"
         _print_finding(f"{finding.name} ({finding.of}, {keys})", finding.text, finding.mend)

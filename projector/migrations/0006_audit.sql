@@ -13,8 +13,8 @@ CREATE TABLE projector.finding (
     PRIMARY KEY (did, projection, uri, part)
 );
 
--- The accounts that the rolling audit knows. round is the one in which it was proven last, as_of
--- the lowest checkpoint at that moment.
+-- The accounts that the rolling audit knows. round is the one in which it was looked at last; as_of
+-- the lowest checkpoint when it was last found to be right.
 CREATE TABLE projector.audit_account (
     did text COLLATE "C" PRIMARY KEY,
     round integer NOT NULL DEFAULT 0,

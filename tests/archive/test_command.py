@@ -23,7 +23,7 @@ async def test_what_a_policy_lets_go(log: Log) -> None:
     await log.connection.execute(f"{AGE} WHERE log_offset <= 600", 10)
 
     async def through(**policy: object) -> tuple[int, str | None]:
-        found = await due(log.connection, Policy(**policy))  # type: ignore[arg-type]
+        found = await due(log.connection, Policy(**policy))
         return max((p.end_offset - 1 for p in found.partitions), default=0), found.limited_by
 
     assert await through() == (1000, None)

@@ -61,7 +61,7 @@ async def test_restoring(log: Log, database_url: str) -> None:
         offset = str(1 + done * PARTITION)
         await killed(place, point, "--restore", offset)
         assert await log.read() == log.events, point
-        await place.ok("archive", "--restore", offset)
+        await log.archiver().restore(int(offset))
         assert await log.read() == log.events, point
         assert len(await log.partitions()) == done + 2, point
     assert await log.live_rows() == log.rows

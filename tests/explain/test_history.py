@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from projector.database import Database
 from tests.explain.told import STORY, VALUES, A
 from tests.support.cli import Place
@@ -19,6 +21,7 @@ def values(found: dict[str, Any]) -> list[tuple[int, int]]:
     return [(point["log_offset"], point["value"]) for point in found["points"]]
 
 
+@pytest.mark.both_servers
 async def test_the_points_are_those_of_the_story(ready: Place, database: Database) -> None:
     # Nothing has been applied: the log alone says what the counter truly is.
     await append(database, STORY)
@@ -85,5 +88,3 @@ async def test_what_it_refuses(ready: Place, database: Database, tmp_path: Path)
     ended = await ready.run("history", "followersCount", A, "--png", "plot.jpeg")
     assert ended.code == 2
     assert "the name of plot.jpeg must end with .png" in ended.complaint
-    ended = await ready.run("history", "followersCount", A, "--from", "noon")
-    assert ended.code == 2

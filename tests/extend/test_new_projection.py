@@ -11,9 +11,8 @@ from events.event import Event
 from events.syntax import normal_datetime
 from projector.database import Database
 from projector.declare import Aggregate, Count, InvalidRecord, Projection, Row, Table
-from tests.golden.test_golden import _lines, golden_events
+from tests.golden.test_golden import golden_events, lines_of
 from tests.support import engine
-from tests.support.shared import SHARED_DATA
 
 
 class Block(msgspec.Struct):
@@ -87,10 +86,7 @@ async def test_blocks_equal_the_golden_table_and_are_counted(database: Database)
     await engine.project(database, window_events=100, declarations=declarations)
     tables = await engine.tables_of(database, ["actor_block", "block_agg", "duplicate_record"])
 
-    golden: list[dict[str, Any]] = [
-        json.loads(line)
-        for line in _lines(SHARED_DATA / "golden" / "graph" / "tables" / "actor_block.jsonl.gz")
-    ]
+    golden: list[dict[str, Any]] = [json.loads(line) for line in lines_of("graph", "actor_block")]
     assert tables["actor_block"] == sorted(golden, key=lambda row: row["uri"])
     by_subject: dict[str, int] = {}
     for row in golden:

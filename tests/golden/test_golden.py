@@ -41,6 +41,11 @@ def golden_events(name: str) -> list[Event]:
     return [event for event in decoded if isinstance(event, Event)]
 
 
+def lines_of(name: str, table: str) -> Iterable[bytes]:
+    """The golden rows of one table, as JSON."""
+    return _lines(SHARED_DATA / "golden" / name / "tables" / f"{table}.jsonl.gz")
+
+
 def golden_tables(name: str) -> dict[str, Rows]:
     """The golden rows, with what the issue and golden/README.md leave open taken out."""
     folder = SHARED_DATA / "golden" / name / "tables"

@@ -14,9 +14,15 @@ from tests.support.watch import Watch
 
 
 @pytest.fixture
-async def place(tmp_path: Path, database: Database) -> Place:
-    """Where commands run, on a database that is ready."""
+async def database(database: Database) -> Database:
+    """A database with all tables."""
     await create(database)
+    return database
+
+
+@pytest.fixture
+async def place(tmp_path: Path, database: Database) -> Place:
+    """Where commands run on it."""
     return Place(tmp_path, "--database", database.url)
 
 

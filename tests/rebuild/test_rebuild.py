@@ -19,14 +19,24 @@ from projector.daemon import Daemon
 from projector.database import Database
 from projector.declare import Aggregate, Count
 from projector.errors import SchemaMismatch, UsageError
+from projector.rebuild import Options, Rebuild
 from projector.settings import Settings
-from tests.golden.test_golden import golden_events
+from tests.extend.test_new_projection import block_agg, blocks
+from tests.golden.test_golden import golden_events, lines_of
 from tests.invariants.test_invariant_10 import some_of_all
 from tests.support import engine
 from tests.support.harness import Stage, until
 from tests.support.histories import budget, deliveries
 from tests.support.model import Model
-from tests.support.rebuilding import as_of, execute, left_behind, rebuild, value
+from tests.support.rebuilding import (
+    EVERYTHING,
+    SETTINGS,
+    as_of,
+    execute,
+    left_behind,
+    rebuild,
+    value,
+)
 from tests.support.watch import Watch
 
 windows = st.lists(st.sampled_from((1, 2, 3, 5, 8, 13, 50)), max_size=40)
@@ -296,6 +306,41 @@ async def test_an_aggregate_is_added_to_a_running_system(database: Database) -> 
     await until(counted)
     stop.set()
     await asyncio.gather(daemon, own)
+
+
+async def test_a_new_projection_is_built_up_to_the_head(database: Database) -> None:
+    await engine.create(database, [])
+    await engine.append(database, golden_events("graph"))
+    declarations = [blocks, block_agg]
+    await engine.create(database, declarations)
+    outcome = await rebuild(database, declarations=declarations)
+    assert outcome.swapped
+    head = await value(database, "SELECT head FROM projector.log_head")
+    at = "SELECT min(log_offset) FROM projector.checkpoint"
+    assert await value(database, at) == head
+    golden = [json.loads(line) for line in lines_of("graph", "actor_block")]
+    tables = await engine.tables_of(database, ["actor_block"])
+    assert tables["actor_block"] == sorted(golden, key=lambda row: row["uri"])
+    # The daemon goes on from there.
+    await engine.project(database, declarations=declarations)
+    assert await left_behind(database) == []
+
+
+async def test_what_is_left_of_an_unfinished_rebuild_can_be_removed(database: Database) -> None:
+    await engine.create(database)
+    await engine.append(database, some_of_all(range(1, 101)))
+    await engine.project(database)
+    await rebuild(database, keep_old=True)
+    connection = await database.connect("test begins")
+    await shadow.create(connection, posts, shadow.home_of(posts), 100)
+    await connection.close()
+    assert await left_behind(database) != []
+    await Rebuild(
+        database, engine.DECLARATIONS, SETTINGS, names=EVERYTHING, options=Options(),
+        show=lambda *_: None,
+    ).abandon()  # fmt: skip
+    assert await left_behind(database) == []
+    assert await engine.differences(database) == []
 
 
 async def test_tables_as_they_were(database: Database) -> None:

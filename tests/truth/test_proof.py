@@ -52,7 +52,7 @@ async def by_account(stage: Stage, batch: int) -> list[Difference]:
     )
 
 
-@budget(25)
+@budget(20)
 @given(
     events=deliveries(),
     damage=st.lists(st.sampled_from(DAMAGE), max_size=3),

@@ -61,7 +61,7 @@ def with_lists(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@budget(150)
+@budget(80)
 @given(events=deliveries())
 def test_the_truth_is_that_of_the_model(events: list[Event]) -> None:
     numbered = [event_at(i, event) for i, event in enumerate(events, 1)]
@@ -78,7 +78,7 @@ async def tables_are_the_truth(stage: Stage, events: list[Event], sizes: list[in
     assert await all_differences(stage.auditor, stage.log) == []
 
 
-@budget(120)
+@budget(70)
 @given(events=deliveries(), sizes=windows)
 def test_tables_hold_the_truth_in_any_windows(
     stage: Stage, runner: asyncio.Runner, events: list[Event], sizes: list[int]
@@ -86,7 +86,7 @@ def test_tables_hold_the_truth_in_any_windows(
     runner.run(tables_are_the_truth(stage, events, sizes))
 
 
-@budget(60)
+@budget(30)
 @given(events=histories(odd_revs=True), sizes=windows)
 def test_events_without_revs_make_the_same_truth(
     stage: Stage, runner: asyncio.Runner, events: list[Event], sizes: list[int]
@@ -94,7 +94,7 @@ def test_events_without_revs_make_the_same_truth(
     runner.run(tables_are_the_truth(stage, events, sizes))
 
 
-@budget(8)
+@budget(4)
 @given(events=deliveries(100))
 def test_a_daemon_makes_the_truth(
     stage: Stage, runner: asyncio.Runner, events: list[Event]
