@@ -57,7 +57,7 @@ class Merger:
             if negative:
                 raise Corruption(
                     f"{name}: a counter of {negative[0]!r} would fall below zero; run: projector "
-                    "verify, then rebuild it"
+                    "heal --all-differences"
                 )
             if rows:
                 if empty:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from projector.archiving import Housekeeper
+from projector.auditor import Auditor
 from projector.database import Database, is_transient, one_line, retrying
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CheckpointMoved
@@ -86,6 +87,15 @@ class Daemon:
             for aggregate in chosen
             if isinstance(aggregate, Aggregate)
         ]
+        self.auditor = Auditor(
+            database,
+            self.keeper,
+            declarations,
+            settings.schema,
+            accounts_per_second=settings.audit_accounts_per_second,
+            accounts_max=settings.audit_accounts_max,
+            poll_seconds=settings.poll_seconds,
+        )
         self._unsettled = {table.name for table in self.tables}
 
     def _wake_aggregates(self) -> None:
@@ -108,6 +118,8 @@ class Daemon:
             asyncio.create_task(self._poll_head(), name="head"),
             asyncio.create_task(Housekeeper(self.database, self.keeper).run(), name="housekeeping"),
         ]
+        if until is None and self.settings.audit_accounts_per_second:
+            background.append(asyncio.create_task(self.auditor.run(), name="audit"))
         if until is not None:
             self._finish_settled()
         work = [asyncio.create_task(self._table(t, stop, until), name=t.name) for t in self.tables]

@@ -50,6 +50,12 @@ BEGIN: Final = """
 INSERT INTO projector.erasure (did_sha256, through_offset, offsets, offsets_sha256)
 VALUES ($1, $2, $3, $4) RETURNING id
 """
+# Nor does the audit remember it.
+AUDITED: Final = """
+WITH gone AS (DELETE FROM projector.audit_account WHERE did = $1 RETURNING 1)
+UPDATE projector.audit_state SET accounts = accounts - (SELECT count(*) FROM gone)
+"""
+FINDINGS: Final = "DELETE FROM projector.finding WHERE did = $1"
 # What of the account came after the erased events stays; the letters of its events go with them.
 EVENT_LETTERS: Final = """
 DELETE FROM projector.dead_letter WHERE projection IS NOT NULL AND log_offset = ANY($1::bigint[])
@@ -290,6 +296,8 @@ class Eraser:
                 done = await self.connection.execute(query, value)
                 deleted += int(done.split()[-1])
             await self.connection.execute(COUNT_LETTERS, erasure.id, deleted)
+            await self.connection.execute(AUDITED, did)
+            await self.connection.execute(FINDINGS, did)
 
 
 def _rewrite(file: Archived, location: str, offsets: set[int]) -> bool:

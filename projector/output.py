@@ -85,6 +85,10 @@ def status_tables(status: Status) -> list[Table | Text]:
                 [(x.where, x.stage, x.reason, x.count) for x in status.dead_letters],
             )
         )
+    if status.rebuilds:
+        rows = [(r.name, r.phase, r.checkpoint, r.through, r.owner) for r in status.rebuilds]
+        columns = ("rebuild of", "at", "checkpoint", "loads to", "run by")
+        found.append(table("rebuilds", columns, rows))
     if status.audit.accounts:
         found.append(Text(f"audit: {status.audit.sentence}"))
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -143,24 +144,24 @@ class WholeProof:
 
     async def run(self, connection: asyncpg.Connection) -> Proof:
         """Compares every row with the log. Raises asyncpg's errors, and `LogCorrupt`."""
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            self.subjects = await read_subjects(connection, self.projections, self.schema)
-            parts = parts_of(self.subjects)
-            through = max((subject.through for subject in self.subjects), default=0)
-            estimate = int(await connection.fetchval(ESTIMATE, [part.relation for part in parts]))
-            buckets = _Buckets(self.folder, through + estimate)
-            rows = await self._spill_tables(connection, parts, buckets, estimate)
-        events = await self._spill_log(connection, buckets, through)
-        buckets.finish()
-        try:
+        with ExitStack() as scratch:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                self.subjects = await read_subjects(connection, self.projections, self.schema)
+                parts = parts_of(self.subjects)
+                through = max((subject.through for subject in self.subjects), default=0)
+                relations = [part.relation for part in parts]
+                estimate = int(await connection.fetchval(ESTIMATE, relations))
+                buckets = _Buckets(self.folder, through + estimate)
+                scratch.callback(buckets.close)
+                rows = await self._spill_tables(connection, parts, buckets, estimate)
+            events = await self._spill_log(connection, buckets, through)
+            buckets.finish()
             verdicts = [Verdict(subject) for subject in self.subjects]
             done = 0
             for count in self._compare_all(buckets, verdicts, 1):
                 done += count
                 self.report("comparing", done, rows + events)
             return Proof(verdicts, events, rows, buckets.bytes)
-        finally:
-            buckets.close()
 
     async def _spill_tables(
         self,
@@ -206,8 +207,8 @@ class WholeProof:
             count = buckets.count(bucket)
             if count > 2 * BUCKET_RECORDS and level < LEVELS_MAX:
                 finer = buckets.split(bucket)
-                yield from self._compare_all(finer, verdicts, level + 1)
-                finer.close()
+                with closing(finer):
+                    yield from self._compare_all(finer, verdicts, level + 1)
             elif count:
                 self._compare(buckets, bucket, verdicts)
                 yield count

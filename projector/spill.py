@@ -6,6 +6,7 @@ import tempfile
 import zlib
 from array import array
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -34,7 +35,9 @@ class Spill:
         self.spread = spread
         self.counts = [0] * self.buckets
         self.bytes = 0
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        with ExitStack() as opened:
+            self._file: IO[bytes] = opened.enter_context(tempfile.TemporaryFile(dir=folder))
+            self._open = opened.pop_all()
         self._held: list[list[tuple[object, ...]]] = [[] for _ in range(self.buckets)]
         self._places = [array("Q") for _ in range(self.buckets)]
         self._compress = zstandard.ZstdCompressor(level=1).compress
@@ -73,4 +76,4 @@ class Spill:
 
     def close(self) -> None:
         """Gives the disk back."""
-        self._file.close()
+        self._open.close()

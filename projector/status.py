@@ -33,10 +33,17 @@ ORDER BY s.source
 """
 LETTERS: Final = """
 SELECT coalesce(projection, source), stage, reason, count(*)
-FROM projector.dead_letter GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+FROM projector.dead_letter WHERE position('@' in coalesce(projection, '')) = 0
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 PENDING: Final = """
 SELECT aggregate, count(*), min(through_offset) FROM projector.outbox GROUP BY aggregate
+"""
+BUILDS: Final = """
+SELECT b.projection, b.phase, c.log_offset, b.through_offset, l.owner
+FROM projector.build AS b JOIN projector.checkpoint AS c ON c.projection = b.name
+LEFT JOIN projector.lease AS l ON l.name = 'rebuild ' || b.projection AND l.until > now()
+WHERE b.name LIKE '%@green' ORDER BY b.projection
 """
 AUDIT: Final = """
 SELECT accounts, proven, round_as_of, complete_as_of, (SELECT count(*) FROM projector.finding)
@@ -108,6 +115,16 @@ class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
         return text + (": projector heal --all-differences" if self.differences else "")
 
 
+class BuildStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A rebuild: of what, what it is at, how far, and by whom; by nobody, it is unfinished."""
+
+    name: str
+    phase: str
+    checkpoint: int
+    through: int
+    owner: str | None
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything, as of one snapshot."""
 
@@ -116,6 +133,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[SourceStatus]
     dead_letters: list[LetterCount]
     audit: AuditStatus
+    rebuilds: list[BuildStatus] = []
 
     @property
     def sentence(self) -> str:
@@ -140,6 +158,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if letters:
             noun = "letter" if letters == 1 else "letters"
             parts.append(f"{letters:,} dead {noun}: projector dead-letters list")
+        unfinished = [r.name for r in self.rebuilds if r.owner is None]
+        if unfinished:
+            parts.append(
+                f"an unfinished rebuild of {', '.join(unfinished)}: projector rebuild "
+                f"{' '.join(unfinished)} goes on with it, with --abandon it removes it"
+            )
+        if self.audit.differences:
+            parts.append(
+                f"the audit found {self.audit.differences:,} differences: projector verify"
+            )
         return "; ".join(parts) + "."
 
 
@@ -156,6 +184,7 @@ async def read_status(
             for where, stage, reason, count in await connection.fetch(LETTERS)
         ]
         audit = await read_audit(connection)
+        builds = await connection.fetch(BUILDS)
         pending = {row[0]: (row[1], row[2]) for row in await connection.fetch(PENDING)}
     projections = [
         _projection(declaration, rows, pending, letters, head)
@@ -168,6 +197,10 @@ async def read_status(
         sources=sources,
         dead_letters=letters,
         audit=audit,
+        rebuilds=[
+            BuildStatus(name=name, phase=phase, checkpoint=at, through=through, owner=owner)
+            for name, phase, at, through, owner in builds
+        ],
     )
 
 

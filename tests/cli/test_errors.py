@@ -116,7 +116,7 @@ async def test_what_another_version_of_a_projection_made_is_left_alone(
     await watch.execute(
         "UPDATE projector.checkpoint SET version = version + 1 WHERE projection = 'like'"
     )
-    told = ["like", "version 2", "rebuilt"]
+    told = ["like", "version 2", "projector rebuild"]
     assert_one_line(await ready.run("run", "--until-caught-up"), SCHEMA, *told)
     assert_one_line(await ready.run("run", "like"), SCHEMA, *told)
     ended = await ready.run("run", "follow", "--until-caught-up")

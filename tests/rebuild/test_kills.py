@@ -59,6 +59,11 @@ async def test_a_rebuild_killed_at_each_step_makes_good(database: Database, plac
             letters.append(found.pop("dead_letter"))
             assert found == (right if point.startswith("rebuild.swapped") else wrong), point
         assert await left_behind(database) != []
+        status = await place.json("status")
+        assert "unfinished rebuild" not in status["sentence"]  # It was swapped in.
+        ended = await place.run(*rebuild, env={VARIABLE: "rebuild.loaded"})
+        status = await place.json("status")
+        assert "projector rebuild follow like post" in status["sentence"]
         done = await place.json(*rebuild)
         assert done["swapped"]
         assert await watch.fingerprints() == right | {"dead_letter": letters[0]}
