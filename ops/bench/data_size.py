@@ -2,11 +2,12 @@
 
 Tables of several sizes lie in one database, planted by `ops.bench.plant`, with everything that the
 engine keeps beside them. Each is a copy of all declarations, and all are given the same turns,
-which do the same to each, since none of their keys was planted. A turn, after a vacuum and an
-analysis, so that none has to pay for an autovacuum that another called for:
+which do the same to each, since none of their keys was there. A small size has a copy for each
+turn, since a turn makes tens of thousands of rows; a large one has all its turns. A turn, after a
+vacuum and an analysis, and a small window to warm up:
 
-- a window to warm up, then, after a checkpoint, windows through the engine: `rows` into the tables,
-  then their `counters`; and the same `again` by neighbours of the accounts (`ops.bench.turns`);
+- after a checkpoint, windows through the engine: `rows` into the tables, then their `counters`; and
+  the same `again` by neighbours of the accounts (`ops.bench.turns`);
 - after a checkpoint the `floor`: as many rows by COPY, sorted by key, and once more by neighbours.
   They are counted too, so that all stays exact, but not on this bill.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -37,11 +38,14 @@ from ops.bench.rounds import Measured
 from ops.bench.touched import Touched, touching
 from ops.bench.turns import Rows, Turn, Turns
 from projector.database import APPLY_SETTINGS, Database
-from projector.declare import Aggregate, Projection
+from projector.declare import Aggregate, Declaration, Projection
 from projector.statements import quoted
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 ACCOUNTS: Final = 1_000_000
+ONE_TURN_ROWS: Final = 300_000
+"""Up to this size a copy of the tables has one turn."""
+WARM_EVENTS: Final = 2_000
 
 TABLES: Final = """
 SELECT c.oid::regclass::text AS name, pg_total_relation_size(c.oid) AS bytes FROM pg_class AS c
@@ -71,151 +75,214 @@ class Work:
 
 @dataclass(slots=True)
 class Cost:
-    """What one size took, turn by turn, by kind of work; and how large it is."""
+    """What one size took, turn by turn, by kind of work; and how large each copy is at last and was
+    at first."""
 
     events: int
     measured: dict[Work, Measured] = field(default_factory=dict)
     touched: dict[Work, list[Touched]] = field(default_factory=lambda: defaultdict(list))
-    rows: list[int] = field(default_factory=list)
-    bytes: list[int] = field(default_factory=list)
+    rows: list[tuple[int, int]] = field(default_factory=list)
+    bytes: list[tuple[int, int]] = field(default_factory=list)
 
     def of(self, work: Work) -> Measured:
         """The rounds of one kind of work."""
         return self.measured.setdefault(work, Measured(self.events))
 
 
-class Sizes:
-    """Measures tables of several sizes, in one database."""
+@dataclass(slots=True)
+class Copy:
+    """A copy of all tables of one size, and what works on it. Autovacuum never does."""
 
-    def __init__(
-        self, place: Place, sizes: Sequence[int], *, seed: int, windows: int, window_events: int
-    ) -> None:
-        self.seed = seed
-        self.rng = random.Random(seed)
-        self.copies = {size: copies_of(place.declarations, f"_{size}") for size in sizes}
-        declared = [d for copies in self.copies.values() for d in copies]
-        self.place = replace(place, declarations=declared)
-        self.engines = {size: Engine(c, place.settings) for size, c in self.copies.items()}
-        self.costs = {size: Cost(windows * window_events) for size in sizes}
-        self.connections: dict[int, asyncpg.Connection] = {}
-        projections = [d for d in place.declarations if isinstance(d, Projection)]
-        self.turns = Turns(
-            projections, seed, ACCOUNTS, windows=windows, window_events=window_events
-        )
+    place: Place
+    cost: Cost
+    suffix: str
+    declarations: Sequence[Declaration]
+    engine: Engine
+    connection: asyncpg.Connection
 
-    async def measure(self, database: Database, rounds: int) -> dict[int, Cost]:
-        """Plants all sizes, then gives each its turns in every round."""
-        followed = accounts_followed(self.seed, ACCOUNTS)
-        for size, copies in self.copies.items():
-            say(f"planting {size:,} rows")
-            await plant(database, copies, self.place.settings.schema, size, followed)
-        async with AsyncExitStack() as stack:
-            for size in self.copies:  # As many connections, so that none forgets its statements.
-                connection = await database.connect("data size", **APPLY_SETTINGS)
-                stack.push_async_callback(connection.close)
-                self.connections[size] = connection
-                for table in await self._tables(size):
-                    await connection.execute(NO_AUTOVACUUM % table["name"])
-                await self._weigh(size)
-            await self._rounds(rounds)
-            for size in self.copies:
-                await self._weigh(size)
-        did = [engine.done for engine in self.engines.values()]
-        assert did[0].inserted and all(done == did[0] for done in did), did
-        await prove(self.place, database, 0)
-        return self.costs
+    @property
+    def schema(self) -> str:
+        """The projections' schema."""
+        return self.place.settings.schema
 
-    async def _rounds(self, rounds: int) -> None:
-        ours = self.place.postmaster is not None
-        switch = next(iter(self.connections.values()))
-        turns = iter(self.turns)
-        try:
-            for number in range(1, rounds + 1):
-                say(f"sizes: round {number} of {rounds}")
-                for whole_pages in self.rng.sample((True, False), 2) if ours else (True,):
-                    if ours:
-                        await _set(switch, WHOLE_PAGES % ("on" if whole_pages else "off"))
-                    turn = next(turns)
-                    for size in self.rng.sample(list(self.copies), len(self.copies)):
-                        await self._turn(size, turn, whole_pages, floor_first=number % 2 == 0)
-        finally:
-            if ours:
-                await _set(switch, WHOLE_PAGES_AS_EVER)
-
-    async def _turn(self, size: int, turn: Turn, whole_pages: bool, *, floor_first: bool) -> None:
-        connection, engine = self.connections[size], self.engines[size]
-        names = ", ".join([table["name"] for table in await self._tables(size)])
-        await connection.execute(f"VACUUM (ANALYZE) {names}")
-        await engine.apply(connection, turn.warm)
-        parts = [self._engine_turn, self._floor_turn]
-        for part in reversed(parts) if floor_first else parts:
-            await checkpoint(connection)
-            await part(size, turn, whole_pages)
-
-    async def _engine_turn(self, size: int, turn: Turn, whole_pages: bool) -> None:
-        connection, engine = self.connections[size], self.engines[size]
-        for again, windows in enumerate((turn.windows, turn.again)):
-            async with self._metered(size, Work("rows", bool(again), whole_pages)):
-                for events in windows:
-                    await engine.write(connection, events)
-            async with self._metered(size, Work("counters", bool(again), whole_pages)):
-                await engine.merge(connection)
-
-    async def _floor_turn(self, size: int, turn: Turn, whole_pages: bool) -> None:
-        for again, windows in enumerate((turn.floor, turn.floor_again)):
-            async with self._metered(size, Work("floor", bool(again), whole_pages)):
-                for rows in windows:
-                    await self._load(size, rows)
-        for rows in (*turn.floor, *turn.floor_again):
-            await self._count(size, rows)
-        await self.engines[size].merge(self.connections[size])
+    @property
+    def projections(self) -> list[Projection]:
+        """Those whose rows are loaded."""
+        return [d for d in self.declarations if isinstance(d, Projection)]
 
     @asynccontextmanager
-    async def _metered(self, size: int, work: Work) -> AsyncIterator[None]:
-        cost, local = self.costs[size], self.place.postmaster is not None
-        async with touching(self.connections[size], cost.touched[work], local=local):
-            with self.place.metered(cost.of(work).usages):
+    async def metered(self, work: Work) -> AsyncIterator[None]:
+        """Measures the body as a round of this work."""
+        local = self.place.postmaster is not None
+        async with touching(self.connection, self.cost.touched[work], local=local):
+            with self.place.metered(self.cost.of(work).usages):
                 yield
 
-    async def _load(self, size: int, rows: Rows) -> None:
-        for projection in self._projections(size):
-            await self.connections[size].copy_records_to_table(
+    async def tables(self) -> list[asyncpg.Record]:
+        """Name and bytes of every table, the engine's among them."""
+        return await self.connection.fetch(TABLES, self.suffix, quoted(self.schema))
+
+    async def vacuum(self) -> None:
+        """Vacuums and analyses all tables, and leaves them to nobody else."""
+        tables = [table["name"] for table in await self.tables()]
+        for table in tables:
+            await self.connection.execute(NO_AUTOVACUUM % table)
+        await self.connection.execute(f"VACUUM (ANALYZE) {', '.join(tables)}")
+
+    async def weigh(self) -> tuple[int, int]:
+        """Rows of the projections, bytes of everything."""
+        names = [f"{quoted(self.schema)}.{quoted(p.table.name)}" for p in self.projections]
+        counts = " + ".join(f"(SELECT count(*) FROM {name})" for name in names)
+        rows = await self.connection.fetchval(f"SELECT {counts}", timeout=3600)
+        return int(rows), sum(table["bytes"] for table in await self.tables())
+
+    async def load(self, rows: Rows) -> None:
+        """Loads a window's rows by COPY."""
+        for projection in self.projections:
+            await self.connection.copy_records_to_table(
                 projection.table.name,
-                schema_name=self.place.settings.schema,
+                schema_name=self.schema,
                 columns=projection.table.columns,
                 records=rows[projection.collection],
             )
 
-    async def _count(self, size: int, rows: Rows) -> None:
+    async def count(self, rows: Rows) -> None:
         """Hands the outbox what rows loaded by COPY count."""
-        for aggregate in self.copies[size]:
+        for aggregate in self.declarations:
             if not isinstance(aggregate, Aggregate):
                 continue
             for name, count in aggregate.counters.items():
                 at = count.of.table.columns.index(count.by)
                 keys = [row[at] for row in rows[count.of.collection] if row[at] is not None]
-                offset = self.engines[size].offset
-                await self.connections[size].execute(
-                    COUNT, aggregate.name, name, count.of.name, offset, keys
+                await self.connection.execute(
+                    COUNT, aggregate.name, name, count.of.name, self.engine.offset, keys
                 )
 
-    def _projections(self, size: int) -> list[Projection]:
-        return [d for d in self.copies[size] if isinstance(d, Projection)]
 
-    async def _tables(self, size: int) -> list[asyncpg.Record]:
-        schema = quoted(self.place.settings.schema)
-        return await self.connections[size].fetch(TABLES, str(size), schema)
+class Sizes:
+    """Measures tables of several sizes, in one database."""
 
-    async def _weigh(self, size: int) -> None:
-        schema, cost = quoted(self.place.settings.schema), self.costs[size]
-        names = [f"{schema}.{quoted(p.table.name)}" for p in self._projections(size)]
-        counts = [f"(SELECT count(*) FROM {name})" for name in names]
-        rows = await self.connections[size].fetchval(f"SELECT {' + '.join(counts)}", timeout=3600)
-        cost.rows.append(int(rows))
-        cost.bytes.append(sum(table["bytes"] for table in await self._tables(size)))
+    def __init__(
+        self,
+        place: Place,
+        sizes: Sequence[int],
+        *,
+        seed: int,
+        rounds: int,
+        windows: int,
+        window_events: int,
+    ) -> None:
+        self.seed = seed
+        self.rounds = rounds
+        self.rng = random.Random(seed)
+        self.ways = (True, False) if place.postmaster is not None else (True,)
+        turns = rounds * len(self.ways)
+        self.copies = {
+            size: [
+                copies_of(place.declarations, f"_{size}_{number}")
+                for number in range(turns if size <= ONE_TURN_ROWS else 1)
+            ]
+            for size in sizes
+        }
+        declared = [d for copies in self.copies.values() for copy in copies for d in copy]
+        self.place = replace(place, declarations=declared)
+        self.costs = {size: Cost(windows * window_events) for size in sizes}
+        self.turns = Turns(
+            [d for d in place.declarations if isinstance(d, Projection)],
+            seed,
+            ACCOUNTS,
+            warm_events=WARM_EVENTS,
+            windows=windows,
+            window_events=window_events,
+        )
+
+    async def measure(self, database: Database) -> dict[int, Cost]:
+        """Plants all sizes, then gives each its turns in every round."""
+        followed = accounts_followed(self.seed, ACCOUNTS)
+        schema = self.place.settings.schema
+        for size, copies in self.copies.items():
+            say(f"planting {size:,} rows{f', {len(copies)} times' if len(copies) > 1 else ''}")
+            for declarations in copies:
+                await plant(database, declarations, schema, size, followed)
+        async with AsyncExitStack() as stack:
+            copies = {
+                size: [await self._copy(stack, database, size, number) for number in range(len(of))]
+                for size, of in self.copies.items()
+            }
+            await self._rounds(copies)
+            for of in copies.values():
+                assert sum(copy.engine.done.inserted for copy in of)
+        await prove(self.place, database, 0)
+        return self.costs
+
+    async def _copy(
+        self, stack: AsyncExitStack, database: Database, size: int, number: int
+    ) -> Copy:
+        connection = await database.connect("data size", **APPLY_SETTINGS)
+        stack.push_async_callback(connection.close)
+        declarations = self.copies[size][number]
+        return Copy(
+            self.place,
+            self.costs[size],
+            f"{size}_{number}",
+            declarations,
+            Engine(declarations, self.place.settings),
+            connection,
+        )
+
+    async def _rounds(self, copies: Mapping[int, Sequence[Copy]]) -> None:
+        weights = {copy.suffix: await copy.weigh() for of in copies.values() for copy in of}
+        switch = copies[min(copies)][0].connection
+        turns = enumerate(self.turns)
+        try:
+            for number in range(1, self.rounds + 1):
+                say(f"sizes: round {number} of {self.rounds}")
+                for whole_pages in self.rng.sample(self.ways, len(self.ways)):
+                    if len(self.ways) > 1:
+                        await _set(switch, WHOLE_PAGES % ("on" if whole_pages else "off"))
+                    at, turn = next(turns)
+                    for size in self.rng.sample(list(copies), len(copies)):
+                        copy = copies[size][at % len(copies[size])]
+                        await _turn(copy, turn, whole_pages, floor_first=number % 2 == 0)
+        finally:
+            if len(self.ways) > 1:
+                await _set(switch, WHOLE_PAGES_AS_EVER)
+        for of in copies.values():
+            for copy in of:
+                first, last = weights[copy.suffix], await copy.weigh()
+                copy.cost.rows.append((first[0], last[0]))
+                copy.cost.bytes.append((first[1], last[1]))
 
 
 async def _set(connection: asyncpg.Connection, statement: str) -> None:
     """Changes a setting of the server; the checkpoint that follows is made by the new one."""
     await connection.execute(statement)
     await connection.execute(RELOAD)
+
+
+async def _turn(copy: Copy, turn: Turn, whole_pages: bool, *, floor_first: bool) -> None:
+    await copy.vacuum()
+    await copy.engine.apply(copy.connection, turn.warm)
+    parts = (_floor_part, _engine_part) if floor_first else (_engine_part, _floor_part)
+    for part in parts:
+        await checkpoint(copy.connection)
+        await part(copy, turn, whole_pages)
+
+
+async def _engine_part(copy: Copy, turn: Turn, whole_pages: bool) -> None:
+    for again, windows in ((False, turn.windows), (True, turn.again)):
+        async with copy.metered(Work("rows", again, whole_pages)):
+            for events in windows:
+                await copy.engine.write(copy.connection, events)
+        async with copy.metered(Work("counters", again, whole_pages)):
+            await copy.engine.merge(copy.connection)
+
+
+async def _floor_part(copy: Copy, turn: Turn, whole_pages: bool) -> None:
+    for again, windows in ((False, turn.floor), (True, turn.floor_again)):
+        async with copy.metered(Work("floor", again, whole_pages)):
+            for rows in windows:
+                await copy.load(rows)
+    for rows in (*turn.floor, *turn.floor_again):
+        await copy.count(rows)
+    await copy.engine.merge(copy.connection)

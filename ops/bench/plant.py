@@ -38,8 +38,11 @@ FUNCTIONS: Final = (
     RETURN (hashint8extended(i, kind) & 2147483647) / 2147483648.0::float8""",
     """CREATE FUNCTION pg_temp.letters(hex text) RETURNS text IMMUTABLE
     RETURN translate(hex, '0189', 'ghij')""",
+    # All 32 letters, as in DIDs of the firehose: else those would fall into few gaps between these.
     """CREATE FUNCTION pg_temp.did(n bigint) RETURNS text IMMUTABLE
-    RETURN 'did:plc:' || substr(pg_temp.letters(md5(n::text)), 1, 24)""",
+    RETURN 'did:plc:' || translate(encode(decode(md5(n::text), 'hex'), 'base64'),
+        'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=',
+        '234567abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrstuvwxyz2')""",
     """CREATE FUNCTION pg_temp.author(kind integer, i bigint, accounts bigint) RETURNS text
     IMMUTABLE RETURN pg_temp.did(floor(accounts * pg_temp.luck(kind, i) ^ 2)::bigint)""",
     """CREATE FUNCTION pg_temp.rkey(i bigint, rows bigint) RETURNS text IMMUTABLE

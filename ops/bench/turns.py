@@ -1,9 +1,9 @@
 """The turns of `ops.bench.data_size`: windows for the engine, and rows for the floor beside it.
 
-The events of a generated firehose, in its order. What is done *again* is done by neighbours of the
-accounts that did it: their keys lie beside the first ones, so that the same pages are written, with
-no page of the tables seen for the first time. The floor's rows are of events of their own, and of
-accounts that nobody else is, so that all of them are new.
+The events of a generated firehose, in its order, each turn's by accounts of its own: so a turn does
+the same to tables that have had others as to those that have not. What is done *again* is done by
+neighbours of the accounts that did it: their keys lie beside the first ones, so that the same pages
+are written, and none is seen for the first time. The floor's rows are of events of their own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from projector.declare import Projection, Row
 from projector.fold import BAD_RECORD
 
 LETTERS: Final = "234567abcdefghijklmnopqrstuvwxyz"
-AGAIN, FLOOR, FLOOR_AGAIN = 1, 2, 3
-"""How far along its last letter a neighbour is."""
+FIRST, AGAIN, FLOOR, FLOOR_AGAIN = range(4)
+KINDS: Final = 4
+TURNS_MAX: Final = len(LETTERS) ** 2 // KINDS
 
 Rows = dict[str, list[Row]]
 """New rows by collection, in the order of their keys."""
@@ -41,9 +42,10 @@ class Turn:
 
 
 def neighbour(event: Event, steps: int) -> Event:
-    """The same done by an account whose DID is next to it."""
-    letter = LETTERS[(LETTERS.index(event.did[-1]) + steps) % len(LETTERS)]
-    return msgspec.structs.replace(event, did=event.did[:-1] + letter)
+    """The same done by an account whose DID is so many steps on, in its last two letters."""
+    high, low = map(LETTERS.index, event.did[-2:])
+    high, low = divmod((high * len(LETTERS) + low + steps) % len(LETTERS) ** 2, len(LETTERS))
+    return msgspec.structs.replace(event, did=event.did[:-2] + LETTERS[high] + LETTERS[low])
 
 
 class Turns:
@@ -55,9 +57,11 @@ class Turns:
         seed: int,
         accounts: int,
         *,
+        warm_events: int,
         windows: int,
         window_events: int,
     ) -> None:
+        self._warm_events = warm_events
         self._windows = windows
         self._window_events = window_events
         self._stream = Generator(seed, accounts).events()
@@ -65,26 +69,27 @@ class Turns:
         self._floor = {p.collection: FloorRows(p) for p in projections}
 
     def __iter__(self) -> Iterator[Turn]:
-        """Endless."""
-        while True:
-            warm, *windows = [self._events() for _ in range(1 + self._windows)]
-            floor = [self._events() for _ in range(self._windows)]
+        """The turns: at most TURNS_MAX."""
+        for steps in range(0, TURNS_MAX * KINDS, KINDS):
+            warm = self._events(self._warm_events)
+            windows = [self._events(self._window_events) for _ in range(self._windows)]
+            floor = [self._events(self._window_events) for _ in range(self._windows)]
             yield Turn(
-                self._placed(warm),
-                [self._placed(window) for window in windows],
-                [self._placed([neighbour(e, AGAIN) for e in window]) for window in windows],
-                [self._rows(window, FLOOR) for window in floor],
-                [self._rows(window, FLOOR_AGAIN) for window in floor],
+                self._placed(warm, steps + FIRST),
+                [self._placed(window, steps + FIRST) for window in windows],
+                [self._placed(window, steps + AGAIN) for window in windows],
+                [self._rows(window, steps + FLOOR) for window in floor],
+                [self._rows(window, steps + FLOOR_AGAIN) for window in floor],
             )
 
-    def _events(self) -> list[Event]:
-        return list(islice(self._stream, self._window_events))
+    def _events(self, count: int) -> list[Event]:
+        return list(islice(self._stream, count))
 
-    def _placed(self, events: Sequence[Event]) -> list[Event]:
-        """The events with the offsets that come next."""
+    def _placed(self, events: Sequence[Event], steps: int) -> list[Event]:
+        """The events of neighbours, with the offsets that come next."""
         after, self._offset = self._offset, self._offset + len(events)
         return [
-            msgspec.structs.replace(event, log_offset=after + i)
+            msgspec.structs.replace(neighbour(event, steps), log_offset=after + i)
             for i, event in enumerate(events, 1)
         ]
 

@@ -22,16 +22,18 @@ WHERE application_name LIKE 'projector/%' AND cardinality(pg_blocking_pids(pid))
 CHECKPOINTS = "SELECT projection, log_offset FROM projector.checkpoint"
 OURS = """
 SELECT application_name FROM pg_stat_activity
-WHERE datname = current_database() AND application_name NOT LIKE '%/test%' ORDER BY 1
+WHERE datname = current_database() AND application_name NOT LIKE '%/test%'
+    AND application_name <> 'projector/housekeeping' ORDER BY 1
 """
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE application_name LIKE 'projector/%' AND state LIKE 'idle in transaction%'
 """
 CONNECTIONS = ["projector/apply follow", "projector/apply like", "projector/apply post",
-               "projector/apply repost", "projector/leases", "projector/merge post_agg",
+               "projector/apply repost", "projector/audit", "projector/leases", "projector/merge post_agg",
                "projector/merge profile_agg", "projector/reader"]  # fmt: skip
-"""Of windows of many rows each table has one more, to look up ahead."""
+"""Of windows of many rows each table has one more, to look up ahead; and once a minute there is
+one for a moment, for housekeeping."""
 
 
 def some_of_all(numbers: range) -> list[Event]:
