@@ -30,8 +30,9 @@ SELECT count(*) FROM pg_stat_activity
 WHERE application_name LIKE 'projector/%' AND state LIKE 'idle in transaction%'
 """
 CONNECTIONS = ["projector/apply follow", "projector/apply like", "projector/apply post",
-               "projector/apply repost", "projector/audit", "projector/leases", "projector/merge post_agg",
-               "projector/merge profile_agg", "projector/reader"]  # fmt: skip
+               "projector/apply repost", "projector/audit", "projector/leases",
+               "projector/merge post_agg", "projector/merge profile_agg",
+               "projector/reader"]  # fmt: skip
 """Of windows of many rows each table has one more, to look up ahead; and once a minute there is
 one for a moment, for housekeeping."""
 
