@@ -9,6 +9,7 @@ from typing import Final
 
 import asyncpg
 
+from events.crashpoints import crash_point
 from events.event import Batch, Event
 from events.recent import RecentEvents
 from events.rows import EVENT, fetch_events, times_in_microseconds
@@ -147,6 +148,7 @@ class Appender:
         """
         await times_in_microseconds(self.connection)
         await self.connection.execute(CLAIM_SOURCE, self.source)
+        crash_point("source.claimed")  # Recovery: the row is there, and is read.
         await self.reload()
         head = await read_head(self.connection)
         await self.make_partitions(head + 1)
@@ -175,15 +177,19 @@ class Appender:
             try:
                 async with self.connection.transaction():
                     await self._move_cursor(batch, len(events), duplicates, events_per_second)
+                    crash_point("append.moved")  # Recovery: none of it is there; read again.
                     first, last = await self._write(events)
                     if batch.dead:
                         await self._bury(batch)
                     if events:
                         await self._announce(first, last, traceparent)
+                    crash_point("append.written")  # Recovery: the same as of append.moved.
             except PartitionsShort as short:
                 await self.make_partitions(short.through)
             else:
                 break
+        # Recovery: the log has the batch and the cursor is after it; no source brings it again.
+        crash_point("append.committed")
         await self.make_partitions(last)
         self.finished(batch)
         return Appended(first, last, duplicates, len(batch.dead))
@@ -287,6 +293,8 @@ class Appender:
             await self.connection.execute(
                 "INSERT INTO projector.log_partition VALUES ($1, $2, $3)", name, first, end
             )
+            crash_point("partition.making")  # Recovery: there is none; the next append makes it.
+        crash_point("partition.made")  # Recovery: it is found, and filled.
 
 
 def _rows(events: Sequence[Event], first: int) -> Iterator[tuple[object, ...]]:

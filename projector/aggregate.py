@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from events.crashpoints import crash_point
 from projector.declare import Aggregate
 from projector.errors import CheckpointMoved, Corruption
 from projector.statements import Home, listed, quoted
@@ -60,6 +61,8 @@ class Merger:
                     "heal --all-differences"
                 )
             if rows:
+                # Recovery: the deltas are in the outbox as before, the counters without them.
+                crash_point("merge.added")
                 if empty:
                     await connection.execute(self.prune_sql, empty)
                 moved = await connection.execute(
@@ -68,6 +71,9 @@ class Merger:
                 )  # fmt: skip
                 if moved != "UPDATE 1":
                     raise CheckpointMoved(name)
+                crash_point("merge.written")  # Recovery: the same; the next merge takes them.
+        if rows:
+            crash_point("merge.committed")  # Recovery: these deltas are gone, and counted.
         return Merged(rows, deltas, through)
 
 

@@ -9,6 +9,7 @@ from operator import itemgetter
 
 import asyncpg
 
+from events.crashpoints import crash_point
 from projector.declare import Projection, Row
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Folded, Letter
@@ -120,12 +121,18 @@ class TableWriter:
             async with connection.transaction():
                 # First, so that of two owners the second waits here and then knows.
                 edits = await self._move_checkpoint(connection, step)
+                # Recovery: the checkpoint is where it was, and the window is applied.
+                crash_point("apply.moved")
                 if probed is not None and probed.edits != edits:
                     probed = None
                 if self._feeds_at != edits:
                     await self.read_feeds(connection)
                     self._feeds_at = edits
-                return await self.write(connection, folded, step.through, probed)
+                applied = await self.write(connection, folded, step.through, probed)
+                crash_point("apply.written")  # Recovery: the same; no row, no delta is there.
+            # Recovery: all is there, or, the commit being lazy, nothing; the checkpoint tells.
+            crash_point("apply.committed")
+            return applied
         except asyncpg.UniqueViolationError as error:
             if probed is not None:
                 return await self.apply(connection, step, folded)

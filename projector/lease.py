@@ -18,6 +18,7 @@ from typing import Final
 
 import asyncpg
 
+from events.crashpoints import crash_point
 from events.log import LOG_CHANNEL
 from projector.database import Database, close_quietly, is_transient, one_line
 
@@ -81,6 +82,8 @@ class LeaseKeeper:
         if taken is None:
             self.held.discard(name)
             return False
+        # Recovery: the lease is free as soon as the server has seen our connection go.
+        crash_point("lease.taken")
         self.held.add(name)
         return True
 
@@ -106,6 +109,7 @@ class LeaseKeeper:
         try:
             async with self._lock:
                 await (await self._connected()).execute(RELEASE, self.owner, name)
+                crash_point("lease.released")  # Recovery: it is free, and nothing is left to do.
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -127,6 +131,7 @@ class LeaseKeeper:
         async with self._lock:
             connection = await self._connected()
             rows = await connection.fetch(RENEW, self.owner, self.lease_seconds)
+        crash_point("lease.renewed")  # Recovery: free at once, however long it was to run.
         for name in self.held - {row["name"] for row in rows}:
             log.warning("lease %s was taken by another", name)
             self.held.discard(name)

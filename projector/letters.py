@@ -9,6 +9,7 @@ from typing import Final
 import asyncpg
 import msgspec
 
+from events.crashpoints import crash_point
 from events.event import Batch, Decoded, Event, Offset
 from events.history import WholeLog
 from events.log import Appender
@@ -149,6 +150,8 @@ async def _retry_event(
             await writer.write(connection, folded, checkpoint)
             _, rest = rest.cut(part.through)
         await connection.execute(DROP, [letter.id])
+        crash_point("retry.written")  # Recovery: the letter is there, its event is not applied.
+    crash_point("retry.committed")  # Recovery: the event is applied, the letter gone.
     return Retried(id=letter.id, resolved=True)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import asyncpg
 
+from events.crashpoints import crash_point
 from projector.aggregate import Merged, Merger
 from projector.apply import Probed, Step, TableWriter
 from projector.database import (
@@ -205,11 +206,13 @@ class TableProjector:
                 await self._isolate(connection, window, error)
                 return False
             log.info("%s: %s; halving the window", self.name, one_line(error))
+            crash_point("apply.halving")  # Recovery: the window fails and is halved again.
             for half in halves:
                 rest = half
                 while rest.after < rest.through:
                     part, folded = self._folder.fold_beginning(rest)
                     await self._apply_or_halve(connection, part, folded)
+                    crash_point("apply.halved")  # Recovery: windows begin after this part.
                     _, rest = rest.cut(part.through)
             return False
 
@@ -221,6 +224,7 @@ class TableProjector:
         letter = Letter(event.log_offset, "apply", "refused", one_line(error)[:1000])
         log.warning("%s: event %d is a dead letter: %s", self.name, event.log_offset, letter.error)
         await self._commit(connection, window, Folded(letters=[letter]))
+        crash_point("apply.isolated")  # Recovery: the letter is there, the event is passed.
 
     async def _commit(
         self,

@@ -272,16 +272,16 @@ class Rebuild:
         fed = {c.of.name for a in self.aggregates for c in a.counters.values()}
         held = await shadow.lock(connection, [*fed, *(p.name for p in self.projections)])
         met = {}
+        await asyncio.gather(*(self._follow(p, held.get(p.name, 0)) for p in self.projections))
         for projection in self.projections:
             offset = held.get(projection.name, 0)
-            await self._follow(projection, offset)
             if await shadow.checkpoint_of(connection, shadow.home_of(projection)) == offset:
                 met[projection.name] = offset
         return met
 
     async def _compare(self, connection: asyncpg.Connection) -> None:
         await self._approach(connection)
-        reading = await self.database.connect("rebuild compare")
+        reading = await self.database.connect("rebuild compare", work_mem="128MB")
         snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         try:
             async with connection.transaction():

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from events.crashpoints import crash_point
 from events.errors import SourceError
 from events.event import Batch, Limits, Report, Wanted
 from events.redis_wire import RedisDecoder
@@ -120,6 +121,8 @@ class RedisSource:
         cursors = [each for each, _ in self._uncommitted]
         done = cursors.index(cursor) + 1 if cursor in cursors else 0
         ids = [name for _, names in list(self._uncommitted)[:done] for name in names]
+        # Recovery: the log's cursor counts; entries before it are acknowledged by the next reader.
+        crash_point("stream.tidying")
         try:
             tidied = await self._group.tidy(cursor, ids, self._trim and self._reader.is_alone)
         except (RedisError, OSError) as error:
@@ -128,6 +131,7 @@ class RedisSource:
         finally:
             if not self._is_open:
                 await self._link.close()
+        crash_point("stream.tidied")  # Recovery: what was trimmed is in the log.
         for _ in range(min(done, len(self._uncommitted))):
             self._uncommitted.popleft()
         self._note(tidied)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import uuid4
 
+from events.crashpoints import crash_point
 from events.errors import SourceError
 from events.event import Batch, Report
 from events.redis_wire import encode
@@ -134,6 +135,7 @@ class RedisSink:
         keys = self._keys(source_name)
         # The mark makes repeating harmless: after a failure nobody knows whether it was written.
         words: list[Word] = [expected, cursor, uuid4().hex, self._entries_max, *chunk]
+        crash_point("stream.writing")  # Recovery: the cursor in Redis brings the batch again.
 
         async def attempt() -> None:
             outcome, value = await self._link.script(APPEND, keys, words)
@@ -145,6 +147,7 @@ class RedisSink:
                 raise SourceClaimed(self._claim(source_name, expected, value.decode()))
 
         await self._patience(attempt, _is_waited_for)
+        crash_point("stream.written")  # Recovery: the cursor is after it; not written again.
 
     def _claim(self, source_name: str, expected: str, saved: str) -> str:
         return (

@@ -1,0 +1,17 @@
+"""The catalogue of mutants, by what they are bugs of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.catalogue import counts, fold, log, sources, tables, tools
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *log.MUTANTS,
+    *sources.MUTANTS,
+    *fold.MUTANTS,
+    *tables.MUTANTS,
+    *counts.MUTANTS,
+    *tools.MUTANTS,
+)

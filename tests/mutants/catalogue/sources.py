@@ -1,0 +1,134 @@
+"""Bugs of reading sources and decoding what they send."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+WIRE = "tests/unit/test_jetstream_wire.py::"
+
+MUTANTS: Final = (
+    Mutant(
+        "file-cursor-at-the-beginning",
+        "a batch's cursor is where it begins: after a restart it is read again",
+        "events/sources/file.py",
+        old="Batch(str(position + found.end()), message_bytes=len(some))",
+        new="Batch(str(position + found.start()), message_bytes=len(some))",
+        tests=("tests/unit/test_file_source.py::test_resuming_at_every_batch_gives_the_same",),
+    ),
+    Mutant(
+        "file-last-line-lost",
+        "the last line of a file without a newline at its end is not read",
+        "events/sources/file.py",
+        old="        yield from self._decode(rest, position)\n",
+        new="        yield from self._decode(b'', position)\n",
+        tests=("tests/unit/test_file_source.py::test_a_last_line_without_newline_counts",),
+    ),
+    Mutant(
+        "jetstream-no-rewind",
+        "a reconnect asks for what follows the last message: what came out of order is lost",
+        "events/sources/jetstream_position.py",
+        old="        return max(self.last_us - self._rewind_us, self._floor_us)\n",
+        new="        return max(self.last_us + 1, self._floor_us)\n",
+        tests=("tests/sources/test_jetstream.py::test_resumes_some_seconds_before_the_cursor",),
+    ),
+    Mutant(
+        "jetstream-cursor-goes-back",
+        "the saved cursor follows a host whose clock is behind",
+        "events/sources/jetstream_position.py",
+        old="        if self.cursor_us is None or time_us > self.cursor_us:\n",
+        new="        if self.cursor_us is None or time_us != self.cursor_us:\n",
+        tests=(
+            "tests/sources/test_jetstream_clocks.py::"
+            "test_times_that_go_back_lose_nothing_and_the_cursor_stays",
+        ),
+    ),
+    Mutant(
+        "jetstream-size-of-a-frame-unchecked",
+        "a frame that states its size is unpacked whatever that is: 2 KB become 64 MiB",
+        "events/sources/jetstream_frames.py",
+        old="            if stated_bytes > bytes_max:\n",
+        new="            if stated_bytes < 0:\n",
+        tests=("tests/fuzz/test_frames.py::test_a_frame_unpacks_to_no_more_than_the_limit",),
+    ),
+    Mutant(
+        "wire-account-of-another",
+        "an account event is believed about another account than the message is of",
+        "events/jetstream_wire.py",
+        old="        if told.did is not None and told.did != did:\n",
+        new="        if told.did is None:\n",
+        tests=(f"{WIRE}test_every_hostile_input_comes_to_what_it_must",),
+    ),
+    Mutant(
+        "wire-takedown-is-a-deletion",
+        "an account that was taken down, and may come back, loses all its rows",
+        "events/event.py",
+        old='self.kind == "account" and self.action == "deleted"',
+        new='self.kind == "account" and self.action in {"deleted", "takendown"}',
+        tests=("tests/mutants/test_missing_log.py::test_only_a_deletion_removes_an_account",),
+    ),
+    Mutant(
+        "wire-nesting-limit-off",
+        "what is nested as deep as is allowed is refused",
+        "events/json_text.py",
+        old="        if levels > levels_max:\n",
+        new="        if levels >= levels_max:\n",
+        tests=(f"{WIRE}test_nesting",),
+    ),
+    Mutant(
+        "wire-time-without-a-limit",
+        "a time that Postgres cannot hold is let through: it fails the batch it is in",
+        "events/wire.py",
+        old="""        if not 0 <= time_us <= TIME_US_MAX:
+            return self.dead(raw, cursor, "bad-time", "the time is out of range")
+        rkey, rev, cid""",
+        new="""        if time_us < 0:
+            return self.dead(raw, cursor, "bad-time", "the time is out of range")
+        rkey, rev, cid""",
+        tests=(f"{WIRE}test_outcome",),
+    ),
+    Mutant(
+        "redis-write-without-its-mark",
+        "a write whose reply was lost is done a second time",
+        "events/streams/sink.py",
+        old="if redis.call('GET', KEYS[3]) == ARGV[3] then return {'written', 0} end\n",
+        new="",
+        tests=("tests/sources/test_redis_sink.py::test_a_lost_reply_does_not_write_twice",),
+    ),
+    Mutant(
+        "redis-full-drops-the-oldest",
+        "a full stream drops its oldest entries instead of making the writer wait",
+        "events/streams/sink.py",
+        old="  return {'full', length}\n",
+        new="  redis.call('XTRIM', KEYS[1], 'MAXLEN', tonumber(ARGV[4]) - events)\n",
+        tests=(
+            "tests/sources/test_redis_sink.py::"
+            "test_a_full_stream_stops_the_writer_and_drops_nothing",
+        ),
+    ),
+    Mutant(
+        "redis-trim-past-another-group",
+        "the stream is trimmed up to the group that is furthest, not to the one that is last",
+        "events/streams/group.py",
+        old="      if before(at, keep) then keep, holder",
+        new="      if before(keep, at) then keep, holder",
+        tests=("tests/sources/test_redis.py::test_keeps_what_another_group_has_not_dealt_with",),
+    ),
+    Mutant(
+        "redis-trim-before-the-commit",
+        "all that was read is trimmed, not what the log has",
+        "events/sources/redis.py",
+        old="await self._group.tidy(cursor, ids,",
+        new="await self._group.tidy(str(self._reader.position), ids,",
+        tests=("tests/sources/test_redis.py::test_trims_to_the_committed_entry_and_no_further",),
+    ),
+    Mutant(
+        "redis-resumes-from-the-group",
+        "reading goes on from where the group is: what was read and not committed is lost",
+        "events/streams/reader.py",
+        old="        self._reader = Reader(position)\n        self._settled = False\n",
+        new="        self._reader = Reader(position)\n        self._settled = position != START\n",
+        tests=("tests/sources/test_redis.py::test_resumes_after_each_batch",),
+    ),
+)
