@@ -12,7 +12,7 @@ import asyncpg
 from events.crashpoints import crash_point
 from events.event import Batch, Event
 from events.recent import RecentEvents
-from events.rows import EVENT, fetch_events, times_in_microseconds
+from events.rows import times_in_microseconds
 
 LOG_CHANNEL: Final = "projector_log"
 """The NOTIFY channel that wakes readers; the payload is the new head."""
@@ -71,15 +71,6 @@ ORDER BY through_offset LIMIT 128
 """
 PARTITIONS = """
 SELECT table_name, first_offset, end_offset FROM projector.log_partition ORDER BY first_offset
-"""
-READ = f"""
-SELECT {EVENT} FROM projector.event_log
-WHERE log_offset > $1 AND log_offset <= $2 AND (kind <> 'commit' OR collection = ANY($3::text[]))
-ORDER BY log_offset
-"""
-READ_ALL = f"""
-SELECT {EVENT} FROM projector.event_log WHERE log_offset > $1 AND log_offset <= $2
-ORDER BY log_offset
 """
 
 
@@ -317,21 +308,6 @@ async def read_head(connection: asyncpg.Connection) -> int:
     if head is None:
         raise LogCorrupt("log_head has no row")
     return int(head)
-
-
-async def read_events(
-    connection: asyncpg.Connection,
-    after: int,
-    through: int,
-    collections: Sequence[str] | None = None,
-) -> list[Event]:
-    """The events with offsets above `after` up to `through`, in order.
-
-    With `collections`, of the commits only those; events of other kinds always.
-    """
-    if collections is None:
-        return await fetch_events(connection, READ_ALL, after, through)
-    return await fetch_events(connection, READ, after, through, collections)
 
 
 async def read_traces(connection: asyncpg.Connection, after: int, through: int) -> list[str]:

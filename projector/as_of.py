@@ -13,9 +13,8 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, schema, shadow, shadow_counts
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, cores
+from projector.building import Building, Show, Site, build_all, cores
 from projector.considerate import Considerate
-from projector.daemon import first_failure
 from projector.database import Database, close_quietly
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import UsageError
@@ -110,16 +109,11 @@ class AsOf:
             asyncio.Semaphore(cores(self.settings)), self.show,
         )  # fmt: skip
         buildings = [Building(p, shadow.home_of(p, AS_OF), site) for p in self.projections]
-        work = [asyncio.create_task(b.run(), name=b.projection.name) for b in buildings]
         try:
-            await first_failure(work, [])
+            return await build_all(buildings)
         finally:
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
             await reader.close()
             await considerate.close()
-        return sum(b.events for b in buildings)
 
     async def _move(self, connection: asyncpg.Connection) -> None:
         """Moves the tables to their schema, and counts, in one transaction."""

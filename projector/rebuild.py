@@ -17,10 +17,9 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, shadow, shadow_counts, swap
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, cores
+from projector.building import Building, Show, Site, build_all, cores
 from projector.compare import Comparison
 from projector.considerate import Considerate
-from projector.daemon import first_failure
 from projector.database import Database, close_quietly, one_line
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CannotConnect, SchemaMismatch
@@ -191,14 +190,7 @@ class Rebuild:
             Building(p, shadow.home_of(p), site, partial(self._extra_indexes, p))
             for p in self.projections
         ]
-        work = [asyncio.create_task(b.run(), name=b.projection.name) for b in buildings]
-        try:
-            await first_failure(work, [])
-        finally:
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
-            self.outcome.events += sum(b.events for b in buildings)
+        self.outcome.events += await build_all(buildings)
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection

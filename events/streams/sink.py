@@ -147,7 +147,9 @@ class RedisSink:
                 raise SourceClaimed(self._claim(source_name, expected, value.decode()))
 
         await self._patience(attempt, _is_waited_for)
-        crash_point("stream.written")  # Recovery: the cursor is after it; not written again.
+        # Recovery: the cursor is after it; before it only where a batch is written in parts, and
+        # then those written come again.
+        crash_point("stream.written")
 
     def _claim(self, source_name: str, expected: str, saved: str) -> str:
         return (

@@ -11,12 +11,13 @@ import pytest
 
 from events.event import Batch, Event
 from events.history import WholeLog
-from events.log import Appender, read_events, read_head
+from events.log import Appender, read_head
 from events.rows import times_in_microseconds
 from events.sources.generate import GenerateSource
 from projector import schema
 from projector.archiving import Archiver, Moved, Policy
 from projector.database import Database
+from tests.support.logs import read_events
 
 PARTITION = 200
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
+import pandas
 import polars
 import pyarrow.parquet
-import pytest
 
 from events.archive import COLUMNS
 from tests.archive.conftest import Log, generated
@@ -52,7 +52,6 @@ async def test_other_programs_read_the_files(log: Log) -> None:
 
 
 async def test_pandas_reads_the_files(log: Log) -> None:
-    pandas = pytest.importorskip("pandas")
     await log.append(await generated(450))
     rows = await expected(log)
     await log.archive()

@@ -7,7 +7,6 @@ import random
 import asyncpg
 import pytest
 
-from events.log import read_events
 from projector.aggregate import audit
 from projector.database import Database
 from projector.heal import HEAL_SETTINGS, heal
@@ -16,6 +15,7 @@ from projector.replay import Replay
 from tests.support.cli import Place
 from tests.support.engine import AGGREGATES, DECLARATIONS, append, project
 from tests.support.harness import PROJECTIONS, reset, until
+from tests.support.logs import read_events
 from tests.support.watch import Watch
 
 EVENTS = 5_000

@@ -8,11 +8,12 @@ from collections import defaultdict
 import asyncpg
 
 from events.event import Batch, Event, to_time_us
-from events.log import Appender, read_events, read_head, read_partitions
+from events.log import Appender, read_head, read_partitions
 from projector import schema
 from projector.database import Database
 from tests.support.harness import BROKEN, fragile, until
 from tests.support.histories import BEGIN, tid
+from tests.support.logs import read_events
 
 PARTITION = 50
 BATCHES = 24

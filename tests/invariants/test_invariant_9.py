@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events import log, recent
+from events import history, log, recent
 from projections.like import likes
 from projections.post import posts
 from projections.profile_agg import profile_agg
@@ -247,8 +247,8 @@ def test_invariant_9_merges_reads_and_appends_are_bounded(
     calls: list[tuple[str, str, tuple[Any, ...], int]] = [
         ("merge", merge, ("profile_agg", 24), ROWS_MAX),
         ("prune", prune, ([f"did:{i}" for i in range(WINDOW)],), ROWS_MAX),
-        ("read", log.READ, (5000, 5000 + WINDOW, ["app.bsky.feed.post"]), ROWS_MAX),
-        ("read all", log.READ_ALL, (5000, 5000 + WINDOW), ROWS_MAX),
+        ("read", history.READ, (5001, 5000 + WINDOW, ["app.bsky.feed.post"]), ROWS_MAX),
+        ("read all", history.READ, (5001, 5000 + WINDOW, None), ROWS_MAX),
         ("tail", recent.TAIL, (BIG - WINDOW,), ROWS_MAX),
         ("head", log.HEAD, (), 1),
         ("move head", log.MOVE_HEAD, (5,), 1),

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from events.event import TIME_US_MAX, Batch, Event
 from events.jetstream_wire import JetstreamDecoder
-from events.log import Appender, SourceMoved, read_events, read_head, read_partitions
+from events.log import Appender, SourceMoved, read_head, read_partitions
 from events.recent import RecentEvents
 from projector import schema
 from projector.database import Database
 from tests.support.corpus import dag_cbor_cid, lines_of, record_of, repo_lines
 from tests.support.harness import BROKEN, Stage, fragile, until
 from tests.support.histories import budget, made
+from tests.support.logs import read_events
 
 PARTITION = 100
 CURSOR = "SELECT cursor, appends, events, duplicates FROM projector.source_cursor WHERE source = $1"

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from events.event import Batch, Event
-from events.log import read_events, read_head
+from events.log import read_head
 from projector import schema
 from projector.database import Database, is_transient
 from projector.errors import HeldByAnother
@@ -18,6 +18,7 @@ from projector.ingest import LogSink, ingest
 from projector.lease import LeaseKeeper
 from tests.support.harness import Fragile, fragile, until
 from tests.support.histories import made
+from tests.support.logs import read_events
 
 # A COMMIT waits for this lock, and with it the append's answer.
 SLOW_COMMIT = """

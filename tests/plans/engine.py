@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
-from events import log, recent
+from events import history, log, recent
 from projector import aggregate, lease, statements, status
 from tests.plans.guards import Guard
 from tests.plans.plan import Values
@@ -35,8 +35,8 @@ def after(turn: int) -> int:
 
 
 def read(turn: int) -> tuple[int, int]:
-    """A window of the log, from and to."""
-    return after(turn), after(turn) + READ_EVENTS
+    """A window of the log, its first offset and its last."""
+    return after(turn) + 1, after(turn) + READ_EVENTS
 
 
 POINT: Final = "checkpoint_pkey"
@@ -73,10 +73,6 @@ CASES: Final = {
     ),
     "log.TRACES": Case("reader", read, ("append_trace_pkey",), READ_EVENTS // TRACED_EVENTS),
     "log.PARTITIONS": Case("append", lambda n: (), ("log_partition_first_offset_key",)),
-    "log.READ": Case(
-        "reader", lambda n: (*read(n), ["app.bsky.feed.post"]), ("event_log_pkey",), READ_EVENTS
-    ),
-    "log.READ_ALL": Case("reader", read, ("event_log_pkey",), READ_EVENTS),
     "recent.TAIL": Case(
         "append", lambda n: (ROWS - READ_EVENTS,), ("event_log_pkey",), READ_EVENTS
     ),
@@ -87,6 +83,9 @@ CASES: Final = {
 }
 NO_TABLE: Final = {"statements.NOTIFY_OUTBOX", "log.NOTIFY"}
 """Statements that read and write nothing."""
+READ: Final = Case(
+    "reader", lambda n: (*read(n), ["app.bsky.feed.post"]), ("event_log_pkey",), READ_EVENTS
+)
 ASKED: Final = Case(
     "status", lambda n: (status.RATE_SECONDS,), ("event_log_pkey", "lease_pkey", POINT), keys=6
 )
@@ -109,8 +108,9 @@ def _short(module: ModuleType) -> str:
 
 
 def _guards() -> Iterator[Guard]:
-    found = constants() | {"status.CHECKPOINTS": status.CHECKPOINTS}
-    for name, case in (CASES | {"status.CHECKPOINTS": ASKED}).items():
+    others = {"status.CHECKPOINTS": status.CHECKPOINTS, "history.READ": history.READ}
+    found = constants() | others
+    for name, case in (CASES | {"status.CHECKPOINTS": ASKED, "history.READ": READ}).items():
         windows = {"one": lambda turn, _keys, case=case: case.values(turn)}
         yield Guard(name, found[name], windows, frozenset(case.indexes), case.role, case.keys)
 

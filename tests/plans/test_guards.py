@@ -40,7 +40,7 @@ SABOTAGE = [
     ),
     ("post_agg: merge", "ALTER TABLE projector.outbox DROP CONSTRAINT outbox_pkey"),
     ("profile_agg: prune", "ALTER TABLE bsky.profile_agg DROP CONSTRAINT profile_agg_pkey"),
-    ("log.READ", "ALTER TABLE projector.event_log DROP CONSTRAINT event_log_pkey"),
+    ("history.READ", "ALTER TABLE projector.event_log DROP CONSTRAINT event_log_pkey"),
     ("recent.TAIL", "ALTER TABLE projector.event_log DROP CONSTRAINT event_log_pkey"),
     ("log.TRACES", "ALTER TABLE projector.append_trace DROP CONSTRAINT append_trace_pkey"),
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from events.event import Batch, Event
-from events.log import Appender, read_events, read_head
+from events.log import Appender, read_head
 from projector.aggregate import Merger, audit
 from projector.apply import Step, TableWriter
 from projector.database import APPLY_SETTINGS, Database
@@ -20,6 +20,7 @@ from projector.fold import Folder, Window
 from projector.projectors import Prepared
 from projector.statements import live
 from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, rows_of
+from tests.support.logs import read_events
 
 PROJECTIONS = [d for d in DECLARATIONS if isinstance(d, Projection)]
 CLAIMING = [p for p in PROJECTIONS if p.table.unique]

@@ -14,6 +14,7 @@ from projector.database import Database
 from tests.support.cli import Place
 from tests.support.engine import append, create, project
 from tests.support.histories import POST
+from tests.support.watch import Watch
 from tests.verify.world import HISTORY, A, build, uri
 
 KEYS = {
@@ -113,7 +114,8 @@ async def test_under_live_ingest_nothing_seems_wrong(place: Place, database: Dat
     events = iter(Generator(seed=9, accounts=60))
     await create(database)
     await append(database, list(islice(events, 1000)))
-    async with place.start("run") as daemon:
+    async with place.start("run") as daemon, Watch(database.url) as watch:
+        await watch.until(watch.tables_at, 1000)
         as_of = []
         for _ in range(2):
             checking = asyncio.create_task(place.run("verify", "--rows", "--json"))

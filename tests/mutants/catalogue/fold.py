@@ -54,8 +54,8 @@ MUTANTS: Final = (
         "fold-invalid-deletes",
         "an invalid record is taken for a delete of what was there",
         "projector/fold.py",
-        old="                    letters.append(invalid(event, error))\n                    continue\n",
-        new="                    letters.append(invalid(event, error))\n",
+        old="(invalid(event, error))\n                    continue\n",
+        new="(invalid(event, error))\n",
         tests=(MODEL,),
     ),
     Mutant(

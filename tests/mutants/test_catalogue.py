@@ -1,0 +1,45 @@
+"""The catalogue is true: every bug still applies, names tests that are there, and has a page."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+
+import pytest
+
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import ROOT, Mutant
+
+MUTANTS_MIN = 40
+
+
+@cache
+def tests_of(file: str) -> set[str]:
+    tree = ast.parse((ROOT / file).read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in tree.body if isinstance(node, kinds)}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_every_bug_applies_and_its_tests_are_there(mutant: Mutant) -> None:
+    wrong = mutant.mutated()
+    compile(wrong, mutant.file, "exec")
+    assert wrong != (ROOT / mutant.file).read_text()
+    assert mutant.tests
+    for test in mutant.tests:
+        file, _, name = test.partition("::")
+        assert (ROOT / file).is_file(), test
+        assert not name or name.split("[")[0] in tests_of(file), test
+
+
+def test_names_are_unique_and_bugs_many() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= MUTANTS_MIN
+    assert len({(m.file, m.old, m.new) for m in MUTANTS}) == len(MUTANTS)
+
+
+def test_the_scorecard_has_all_of_them() -> None:
+    page = (ROOT / "ops" / "MUTANTS.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    named = [line.split("|")[1].strip() for line in lines[1:]]
+    assert named == [mutant.name for mutant in MUTANTS], "make mutants writes it"
+    assert f"**{len(MUTANTS)} of {len(MUTANTS)} mutants caught**" in page

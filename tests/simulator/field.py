@@ -1,0 +1,151 @@
+"""The processes of one case: started, killed at named points, started again, until all is done."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tests.support.cli import Place, Running
+from tests.support.harness import until
+
+CRASH_AT = "PROJECTOR_CRASH_AT"
+CANNOT_CONNECT = 3
+SECONDS_MAX = 240.0
+ARMED_SECONDS_MAX = 15.0
+"""How long a point is waited for that has yet to be hit, once all else is done."""
+
+
+class Failed(Exception):
+    """A process ended as it must not."""
+
+
+@dataclass
+class Member:
+    """One process: what it runs, and at which points, one after the other, it is to be killed.
+
+    `ends`: it comes to an end of its own; else it is told to. `again` is what is run once it was
+    killed, where that is another command.
+    """
+
+    name: str
+    words: Sequence[str]
+    arms: deque[str] = field(default_factory=deque)
+    ends: bool = False
+    again: Sequence[str] = ()
+    running: Running | None = None
+    fired: list[str] = field(default_factory=list)
+    has_ended: bool = False
+
+    @property
+    def pid(self) -> int:
+        return self.running.pid if self.running else 0
+
+
+class Field:
+    """Runs members side by side."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.members: dict[str, Member] = {}
+
+    def start(
+        self,
+        name: str,
+        *words: str,
+        arms: Iterable[str] = (),
+        ends: bool = False,
+        again: Sequence[str] = (),
+    ) -> Member:
+        """Starts a process, armed with the first of its points."""
+        member = Member(name, words, deque(arms), ends, again)
+        self.members[name] = member
+        self._launch(member)
+        return member
+
+    def _launch(self, member: Member) -> None:
+        env = {CRASH_AT: member.arms[0]} if member.arms else None
+        words = (member.fired and member.again) or member.words
+        member.running = self.place.start(*words, env=env)
+
+    def look(self) -> None:
+        """Starts again who was killed. Raises `Failed` when one ended otherwise."""
+        for member in self.members.values():
+            running = member.running
+            code = None if running is None or member.has_ended else running.process.poll()
+            if code is not None:
+                self._ended(member, code)
+
+    def _ended(self, member: Member, code: int) -> None:
+        running = member.running
+        assert running is not None
+        if code == -signal.SIGKILL and member.arms:
+            member.fired.append(member.arms.popleft())
+            self._launch(member)
+        elif code == CANNOT_CONNECT and "cannot connect" in running.said:
+            self._launch(member)
+        elif code == 0 and member.ends:
+            member.has_ended = True
+        else:
+            raise Failed(f"{member.name} ended with {code}: {running.said[-2000:]}")
+
+    async def until(self, done: Callable[[], Awaitable[object]]) -> None:
+        """Waits for something, while whoever dies is started again."""
+
+        async def reached() -> object:
+            self.look()
+            return await done()
+
+        await until(reached, seconds=SECONDS_MAX)
+
+    async def until_ended(self, *names: str) -> None:
+        """Waits for processes that end of their own."""
+
+        async def ended() -> bool:
+            return all(self.members[name].has_ended for name in names)
+
+        await self.until(ended)
+
+    async def until_fired(self, *names: str) -> None:
+        """Waits, for a while, until members have been killed at all of their points but those that
+        are met only on their way out."""
+        deadline = time.monotonic() + ARMED_SECONDS_MAX
+
+        async def fired() -> bool:
+            armed = [arm for name in names for arm in self.members[name].arms]
+            return not any(is_early(arm) for arm in armed) or time.monotonic() > deadline
+
+        await self.until(fired)
+
+    async def finish(self, name: str, owns: Callable[[int], Awaitable[bool]]) -> None:
+        """Tells a process to end, as often as a point on its way out kills it. `owns` says whether
+        a process holds a lease, and so is well under way."""
+        member = self.members[name]
+        assert member.running is not None
+        while not member.has_ended:
+            if member.arms:
+                await self.until(lambda: owns(member.pid))
+            member.running.terminate()
+            code = await member.running.code()
+            # Told before it could listen, it had nothing to finish.
+            if code in (0, -signal.SIGTERM):
+                member.has_ended = True
+            else:
+                self._ended(member, code)
+
+    async def stop(self) -> None:
+        """Ends whatever still runs."""
+        for member in self.members.values():
+            if member.running is not None:
+                member.running.kill()
+                await member.running.code()
+
+
+LATE = ("lease.released",)
+
+
+def is_early(arm: str) -> bool:
+    """Whether a point is met while all goes on, and not only at the end."""
+    return arm.partition(":")[0] not in LATE

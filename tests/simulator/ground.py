@@ -1,0 +1,99 @@
+"""The servers on which cases run, and databases that are ready for them."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from projector.embedded_postgres import CONFIGURATION, EmbeddedPostgres
+from tests.simulator.case import SMALL, Arm, Case, Result
+from tests.simulator.field import Failed
+from tests.support.cli import Place
+from tests.support.postgres import FAST
+from tests.support.redis_server import RedisServer, redis_binaries
+
+
+class Ground:
+    """Makes a database for each case, out of a template that is made once."""
+
+    def __init__(self, server: EmbeddedPostgres, redis: RedisServer | None, folder: Path) -> None:
+        self.server = server
+        self.redis = redis
+        self.folder = folder
+        self._numbers = itertools.count(1)
+        self._templates: set[str] = set()
+
+    async def run(self, seed: int, arms: Sequence[Arm]) -> Result:
+        """Runs one case; what goes wrong on the way is a complaint as well."""
+        after = all(arm.process not in LIVE_PROCESSES for arm in arms) and bool(arms)
+        template = await self._template(seed if after else None)
+        name = f"case_{next(self._numbers)}"
+        await self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
+        folder = self.folder / name
+        folder.mkdir()
+        url = self.server.url(name)
+        try:
+            case = Case(seed, arms, folder, url, self.redis, is_done=after)
+            return await case.run()
+        except (Failed, AssertionError, TimeoutError) as error:
+            return Result([f"{type(error).__name__}: {error}"], [])
+        finally:
+            await self._admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _template(self, seed: int | None) -> str:
+        """An initialised database; with a seed, one in which its history has been run."""
+        name = "empty" if seed is None else f"done_{seed}"
+        if name in self._templates:
+            return name
+        if seed is None:
+            await self._admin(f"CREATE DATABASE {name}")
+            await Place(self.folder, "--database", self.server.url(name), **SMALL).ok("init")
+        else:
+            await self._admin(f"CREATE DATABASE {name} TEMPLATE {await self._template(None)}")
+            folder = self.folder / name
+            folder.mkdir()
+            done = await Case(seed, (), folder, self.server.url(name)).run()
+            assert not done.complaints, done.complaints
+        self._templates.add(name)
+        return name
+
+    async def _admin(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.server.url())
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+LIVE_PROCESSES = ("ingest", "daemon", "daemon-end", "rival", "feed", "tail")
+
+
+@asynccontextmanager
+async def ground(server: EmbeddedPostgres, *, with_redis: bool = True) -> AsyncIterator[Ground]:
+    """A ground on a server that runs, with a Redis of its own where there is one to be had."""
+    binary = next(iter(redis_binaries().values()), None) if with_redis else None
+    with tempfile.TemporaryDirectory(prefix="sim") as name:
+        folder = Path(name)
+        if binary is None:
+            yield Ground(server, None, folder)
+            return
+        async with RedisServer(binary, folder / "redis") as redis:
+            yield Ground(server, redis, folder)
+
+
+@asynccontextmanager
+async def own_ground() -> AsyncIterator[Ground]:
+    """A ground with a server of its own. Only processes are killed, so it need not sync."""
+    with tempfile.TemporaryDirectory(prefix="pj", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder), configuration=CONFIGURATION + FAST)
+        server.start()
+        try:
+            async with ground(server) as ready:
+                yield ready
+        finally:
+            server.stop("immediate")
