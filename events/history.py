@@ -27,7 +27,7 @@ UNION SELECT end_offset FROM projector.log_archive ORDER BY end_offset
 READ: Final = f"""
 SELECT {EVENT} FROM projector.event_log
 WHERE log_offset >= $1 AND log_offset <= $2 AND ($3::text[] IS NULL OR kind <> 'commit'
-    OR collection = ANY($3) OR log_offset = $1)
+    OR collection = ANY($3::text[]) OR log_offset = $1)
 ORDER BY log_offset
 """
 OF_ACCOUNTS: Final = f"""
@@ -35,7 +35,7 @@ SELECT {EVENT} FROM projector.event_log WHERE log_offset = $1
 UNION ALL
 SELECT {EVENT} FROM projector.event_log
 WHERE did IN (SELECT unnest($4::text[])) AND log_offset > $1 AND log_offset <= $2
-    AND ($3::text[] IS NULL OR kind <> 'commit' OR collection = ANY($3))
+    AND ($3::text[] IS NULL OR kind <> 'commit' OR collection = ANY($3::text[]))
 ORDER BY log_offset
 """
 ARCHIVED: Final = """

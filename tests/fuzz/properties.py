@@ -39,7 +39,7 @@ def assert_documented(decoded: Decoded, raw: bytes, limits: Limits = LIMITS) -> 
 
 def _assert_event(event: Event, raw: bytes, limits: Limits) -> None:
     assert 0 <= event.time_us <= TIME_US_MAX
-    assert 8 <= len(event.did) <= limits.did_bytes_max
+    assert 7 <= len(event.did) <= limits.did_bytes_max
     assert event.did.startswith("did:")
     kinds = {"commit", "account", "identity", "sync", "unknown"}
     assert event.kind in kinds

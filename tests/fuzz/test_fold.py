@@ -70,7 +70,7 @@ def _changed(event: Event, what: str, share: float) -> dict[str, Any]:
     return {"action": what}
 
 
-@budget(80)
+@budget(50)
 @given(events=deliveries(), todo=mutations, sizes=windows)
 def test_mutated_histories_make_the_tables_of_the_model(
     stage: Stage, runner: asyncio.Runner, events: list[Event], todo: list[Mutation],

@@ -34,7 +34,7 @@ def packer(stated: bool) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(dict_data=dictionary(), write_content_size=stated)
 
 
-@budget(800)
+@budget(300)
 @given(
     raw=st.deferred(lambda: any_bytes(real_messages())),
     stated=st.booleans(),
@@ -53,7 +53,7 @@ def test_any_frame(raw: bytes, stated: bool, damage: list[tuple[str, float, int,
     host_error(decoded)
 
 
-@budget(300)
+@budget(50)
 @given(raw=st.deferred(lambda: any_bytes(real_messages())))
 def test_a_frame_without_a_dictionary_is_kept(raw: bytes) -> None:
     frame = packer(True).compress(raw)

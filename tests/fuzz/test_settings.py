@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 from math import isfinite
+from typing import cast
 
+import asyncpg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from events.streams.stream import entry_id
 from projector.database import masked
 from projector.environment import OTHER_VARIABLES
 from projector.errors import UsageError
-from projector.moments import _moment
+from projector.moments import _moment, offset_at
 from projector.settings import PREFIX, Settings, from_environment, parse, variable
 from projector.sources import source_of
 from tests.support.histories import budget
@@ -29,7 +31,7 @@ NUMBERS = st.one_of(
 TEXTS = st.one_of(NUMBERS, st.text(max_size=30), st.sampled_from(["true", "0", "TRUE", "yes", ""]))
 
 
-@budget(800)
+@budget(400)
 @given(setting=st.sampled_from(SETTINGS), text=TEXTS)
 def test_a_text_is_a_value_in_range_or_a_usage_error(setting: object, text: str) -> None:
     kind, least = type(setting.default), setting.metadata["least"]  # type: ignore[attr-defined]
@@ -71,7 +73,7 @@ MOMENTS = st.one_of(
 )  # fmt: skip
 
 
-@budget(500)
+@budget(300)
 @given(text=MOMENTS)
 def test_a_moment_is_one_or_a_usage_error(text: str) -> None:
     try:
@@ -83,6 +85,19 @@ def test_a_moment_is_one_or_a_usage_error(text: str) -> None:
     assert isinstance(to_time_us(moment), int)
 
 
+@budget(200)
+@given(text=st.integers(0, 10**25).map(str) | st.just("9" * 5000))
+async def test_an_offset_is_one_that_postgres_knows_or_a_usage_error(text: str) -> None:
+    class Unasked:
+        """Stands for a connection: a number asks nobody."""
+
+    try:
+        offset = await offset_at(cast("asyncpg.Connection", Unasked()), text)
+    except UsageError:
+        return
+    assert 0 <= offset < 2**63
+
+
 SOURCES = st.one_of(
     st.text(max_size=60),
     st.builds(
@@ -90,14 +105,15 @@ SOURCES = st.one_of(
         st.sampled_from(
             ["jetstream", "jetstream:", "ws://", "wss://user:secret@host/", "wss://h/subscribe?",
              "redis://h/0?stream=", "redis://:secret@h:1/2?", "unix:///a?stream=s&db=", "rediss:",
-             "generate:", "generate:seed=", "generate:events=5,", "generate:mix="]
+             "redis://[", "wss://[", "unix://[", "generate:",
+             "generate:seed=", "generate:events=5,", "generate:mix="]
         ),
         st.text(max_size=25) | TEXTS,
     ),
 )  # fmt: skip
 
 
-@budget(600)
+@budget(250)
 @given(text=SOURCES)
 def test_a_source_is_understood_or_refused(text: str) -> None:
     """And neither its name nor the refusal tells a password."""

@@ -28,7 +28,7 @@ def redis_messages() -> tuple[bytes, ...]:
     return tuple(redis_wire.encode(event) for event in decoded if isinstance(event, Event))
 
 
-@budget(1500)
+@budget(600)
 @given(raw=st.deferred(lambda: any_bytes(real_messages())))
 def test_any_bytes_on_jetstreams_wire(raw: bytes) -> None:
     decoded = JETSTREAM.decode(raw)
@@ -41,7 +41,7 @@ def test_any_bytes_on_jetstreams_wire(raw: bytes) -> None:
         assert_comes_back(through_redis, decoded)
 
 
-@budget(1500)
+@budget(600)
 @given(raw=st.deferred(lambda: any_bytes(redis_messages())))
 def test_any_bytes_on_the_redis_wire(raw: bytes) -> None:
     decoded = REDIS.decode(raw, "5-0")
@@ -67,7 +67,7 @@ def _but_record(event: Event) -> tuple[object, ...]:
             event.cid, event.time_us)  # fmt: skip
 
 
-@budget(150)
+@budget(100)
 @given(
     messages=st.lists(st.deferred(lambda: any_bytes(real_messages())), max_size=8),
     position=st.none() | st.integers(0, 2**40),

@@ -140,10 +140,7 @@ MUTANTS: Final = (
         "projector/reader.py",
         old="        end = min(self.head, start + self.block_events, wanted)\n",
         new="        end = min(start + self.block_events, wanted)\n",
-        tests=(
-            "tests/invariants/test_invariants_2_to_6.py::"
-            "test_invariant_3_a_rebuild_from_offset_1_gives_the_same_bytes",
-        ),
+        tests=("tests/mutants/test_missing_log.py::test_a_reader_reads_no_further_than_the_head",),
     ),
     Mutant(
         "log-block-from-its-middle",

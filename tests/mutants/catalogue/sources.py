@@ -74,7 +74,7 @@ MUTANTS: Final = (
         "events/json_text.py",
         old="        if levels > levels_max:\n",
         new="        if levels >= levels_max:\n",
-        tests=(f"{WIRE}test_nesting",),
+        tests=("tests/mutants/test_missing_wires.py::test_as_deep_as_is_allowed",),
     ),
     Mutant(
         "wire-time-without-a-limit",
@@ -86,7 +86,7 @@ MUTANTS: Final = (
         new="""        if time_us < 0:
             return self.dead(raw, cursor, "bad-time", "the time is out of range")
         rkey, rev, cid""",
-        tests=(f"{WIRE}test_outcome",),
+        tests=("tests/mutants/test_missing_wires.py::test_the_last_time_that_postgres_holds",),
     ),
     Mutant(
         "redis-write-without-its-mark",
