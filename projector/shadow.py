@@ -43,6 +43,9 @@ ORDER BY relname
 """
 VERSION: Final = "SELECT version FROM projector.checkpoint WHERE projection = $1"
 RENAME: Final = "UPDATE projector.checkpoint SET projection = $2 WHERE projection = $1"
+RENAME_LETTERS: Final = """
+UPDATE projector.dead_letter SET projection = $2 WHERE projection = $1
+"""
 AT: Final = "SELECT log_offset FROM projector.checkpoint WHERE projection = $1"
 ENTER: Final = "UPDATE projector.build SET phase = $2 WHERE name = $1"
 DEFINITIONS: Final = "UPDATE projector.build SET definitions = $2 WHERE name = $1"
@@ -221,6 +224,7 @@ async def put_back(connection: asyncpg.Connection, projection: Projection) -> No
             f"ALTER SCHEMA {quoted(old.schema)} RENAME TO {quoted(green.schema)}"
         )
         await connection.execute(RENAME, old.name, green.name)
+        await connection.execute(RENAME_LETTERS, old.name, green.name)
         through = await checkpoint_of(connection, green)
         await connection.execute(
             REGISTER, green.name, projection.name, version, fingerprint(projection), CATCH_UP,

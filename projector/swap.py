@@ -51,6 +51,11 @@ KEEP_CHECKPOINT: Final = """
 INSERT INTO projector.checkpoint (projection, version, log_offset)
 SELECT $2, version, log_offset FROM projector.checkpoint WHERE projection = $1
 """
+KEEP_LETTERS: Final = """
+INSERT INTO projector.dead_letter (projection, log_offset, stage, reason, error, attempts)
+SELECT $2, log_offset, stage, reason, error, attempts FROM projector.dead_letter
+WHERE projection = $1
+"""
 LETTERS: Final = (
     # Those of events that the new tables have as letters too stay as they are.
     """
@@ -126,6 +131,7 @@ async def swap_projection(
     await connection.execute(f"CREATE SCHEMA {quoted(old.schema)}")
     if keep_old:
         await connection.execute(KEEP_CHECKPOINT, name.name, old.name)
+        await connection.execute(KEEP_LETTERS, name.name, old.name)
     engine = {name.shelf(table), name.versions(projection)}
     for relation in moved:
         own = f"{quoted(name.engine)}.{quoted(relation)}" in engine

@@ -93,7 +93,13 @@ class Generator:
         rng = Random(self._seed << 64 | era)
         stage = Stage(rng, first_us, self._spacing_us, era * self._delivered_per_era)
         world = World(stage, self._dids, self._mix, self._invalid)
-        made = _chained(world)
+        try:
+            yield from self._delivered(_chained(world), stage)
+        finally:
+            world.close()
+
+    def _delivered(self, made: Iterator[Event], stage: Stage) -> Iterator[Event]:
+        """All that an era made, its duplicates among it."""
         if not self._repeated:
             yield from made
             return

@@ -75,8 +75,8 @@ class Work:
 
 @dataclass(slots=True)
 class Cost:
-    """What one size took, turn by turn, by kind of work; and how large each copy is at last and was
-    at first."""
+    """What one size took, turn by turn, by kind of work; and how large each of its copies was at
+    first and is at last."""
 
     events: int
     measured: dict[Work, Measured] = field(default_factory=dict)

@@ -26,7 +26,10 @@ from projector.database import Database
 
 CLI: Final = "projector.cli"
 LIVE, REBUILT = "live application", "rebuild"
-PROGRAMS: Final = {LIVE: ("run", "--until-caught-up"), REBUILT: ("rebuild", "--all", "--json")}
+PROGRAMS: Final = {
+    LIVE: ("run", "--until-caught-up"),
+    REBUILT: ("rebuild", "--all", "--json", "--rebuild-share", "1"),
+}
 
 
 class Outcome(msgspec.Struct):

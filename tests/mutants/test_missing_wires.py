@@ -17,8 +17,8 @@ MESSAGE = (
 @pytest.mark.parametrize(("levels", "is_event"), [(3, True), (4, True), (5, False)])
 def test_as_deep_as_is_allowed(levels: int, is_event: bool) -> None:
     """With more brackets than levels, so that they are not only counted."""
-    inner = b'{"a":' * (levels - 1) + b"[" + b"]" + b"}" * (levels - 1)
-    record = b'{"x":[],"y":{},"z":[],"n":' + inner.replace(b"{", b"", 1)[4:]
+    inner = b"[" * (levels - 1) + b"]" * (levels - 1)
+    record = b'{"x":[],"y":{},"z":[],"n":' + inner + b"}"
     decoded = decode(MESSAGE % (DID, 1, record), limits=Limits(nesting_levels_max=4))
     assert isinstance(decoded, Event) == is_event
     assert is_event or (isinstance(decoded, Undecodable) and decoded.reason == "too-deep")

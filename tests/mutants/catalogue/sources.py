@@ -124,11 +124,13 @@ MUTANTS: Final = (
         tests=("tests/sources/test_redis.py::test_trims_to_the_committed_entry_and_no_further",),
     ),
     Mutant(
-        "redis-resumes-from-the-group",
-        "reading goes on from where the group is: what was read and not committed is lost",
+        "redis-loss-in-silence",
+        "entries that others trimmed before they were read are passed over in silence",
         "events/streams/reader.py",
-        old="        self._reader = Reader(position)\n        self._settled = False\n",
-        new="        self._reader = Reader(position)\n        self._settled = position != START\n",
-        tests=("tests/sources/test_redis.py::test_resumes_after_each_batch",),
+        old="        if gap:\n            self._say_gap(gap)\n",
+        new="        if gap and gap.count is None:\n            self._say_gap(gap)\n",
+        tests=(
+            "tests/sources/test_redis_trouble.py::test_what_others_trim_before_we_read_it_is_said",
+        ),
     ),
 )
