@@ -22,6 +22,7 @@ from ops.bench.bloat import Bloat
 from ops.bench.latency import Latencies
 from ops.bench.place import Place, machine, place
 from ops.bench.rebuilding import Rebuilding
+from ops.bench.rebuilding_live import LiveLag
 from ops.bench.report import Report, say
 from ops.bench.resources import Resources
 from ops.bench.section import Section
@@ -37,7 +38,7 @@ Part = Callable[[], Awaitable[list[Section]]]
 
 DEFAULT: Final = (*throughput.PARTS, "apply", "latency", "follows", "alternatives")
 """What a run without options measures, in less than ten minutes."""
-LONG: Final = ("sizes", "projections", "rebuild", "resources", "bloat")
+LONG: Final = ("sizes", "projections", "rebuild", "rebuild-live", "resources", "bloat")
 """What is measured only when it is named."""
 PARTS: Final = (*DEFAULT, *LONG)
 NEED_REDIS: Final = ("redis", "resources")
@@ -82,6 +83,7 @@ def parts(options: argparse.Namespace, where: Place, folder: Path) -> list[tuple
         ("sizes", sizes),
         ("projections", partial(_one, partial(growth.number_section, where, seed=seed))),
         ("rebuild", partial(_one, partial(rebuilding.measure, rounds))),
+        ("rebuild-live", partial(_one, LiveLag(where, load, Path(folder)).measure)),
         ("resources", resources.measure),
         ("bloat", partial(_one, bloat.measure)),
     ]

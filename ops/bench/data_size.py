@@ -23,7 +23,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Final
 
 import asyncpg
@@ -210,8 +210,8 @@ class Sizes:
                 for size, of in self.copies.items()
             }
             await self._rounds(copies)
-            for of in copies.values():
-                assert sum(copy.engine.done.inserted for copy in of)
+            did = [_did(of) for of in copies.values()]
+            assert all(did[0]) and all(each == did[0] for each in did), did
         await prove(self.place, database, 0)
         return self.costs
 
@@ -252,6 +252,11 @@ class Sizes:
                 first, last = weights[copy.suffix], await copy.weigh()
                 copy.cost.rows.append((first[0], last[0]))
                 copy.cost.bytes.append((first[1], last[1]))
+
+
+def _did(copies: Sequence[Copy]) -> list[int]:
+    """Rows put in and taken out, and deltas merged, by all copies of a size."""
+    return [sum(part) for part in zip(*(astuple(c.engine.done) for c in copies), strict=True)]
 
 
 async def _set(connection: asyncpg.Connection, statement: str) -> None:

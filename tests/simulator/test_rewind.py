@@ -1,0 +1,63 @@
+"""A source that rewinds further than the log remembers loses nothing."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from events.event import Batch, Event
+from events.jetstream_wire import decode
+from events.log import Appender
+from events.recent import RecentEvents
+from projector.database import Database
+from tests.simulator.facts import Fact
+from tests.simulator.network import Network
+from tests.simulator.oracle import Oracle
+from tests.support.engine import create, project
+
+
+async def append(connection: asyncpg.Connection, facts: list[Fact], window_events: int) -> None:
+    """Appends as an ingest does that begins at the first fact, in small batches."""
+    recent = RecentEvents(window_events)
+    appender = Appender(connection, "test", recent=recent, partition_events=100_000)
+    await appender.open()
+    for i in range(0, len(facts), 20):
+        batch = Batch(cursor=str(i))
+        for fact in facts[i : i + 20]:
+            batch.add(decode(fact.line()))
+        await appender.append(batch)
+
+
+@pytest.mark.parametrize("window_events", [1, 20, 80, 200, 10_000])
+async def test_a_rewind_beyond_what_is_remembered(database: Database, window_events: int) -> None:
+    """What of it is remembered stays out, and what is not comes again; so an account's removal may
+    come again, and then all that came after it has to."""
+    facts = Network(3, 300).facts
+    oracle = Oracle(facts, exactly=False)
+    await create(database)
+    connection = await database.connect("test append")
+    try:
+        for again in (0, 150, 0):
+            await append(connection, facts[again:], window_events)
+            await project(database)
+    finally:
+        await connection.close()
+    complaints = await oracle.verdict(database.url)
+    assert [text for text in complaints if "more than once" not in text] == []
+    if window_events > 2 * len(facts):
+        assert complaints == []
+
+
+def event(what: str, number: int) -> Event:
+    """A fact of one account."""
+    return Event(0, "did:plc:a", "account", what, None, None, None, None, b"{}", number)
+
+
+def test_an_account_that_was_removed_comes_again_whole() -> None:
+    recent = RecentEvents(3)
+    facts = [event("deleted", 1), event("active", 2), event("takendown", 3)]
+    recent.add(facts)
+    assert recent.new_among(facts) == facts
+    recent.add([event("x", n).__class__(0, f"did:plc:b{n}", "account", "active", None, None, None,
+                                        None, b"{}", n) for n in range(10)])  # fmt: skip
+    assert recent.new_among(facts[1:]) == facts[1:]
