@@ -2,7 +2,7 @@
 
 The log is filled first; then `projector ingest` adds events at a steady rate, `projector run`
 applies them, and `projector rebuild --all` builds all tables and counts beside the live ones. Asked
-ten times a second, over a connection of its own: how long the oldest event that a projection has not
+ten times a second, over its own connection: how long the oldest event that a projection has not
 applied has been in the log, and whether every table can be read.
 """
 

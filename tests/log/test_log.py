@@ -252,7 +252,7 @@ async def test_recent_events_are_forgotten_in_the_end(database: Database) -> Non
 
 async def test_events_without_a_rev_are_one_only_if_all_is_the_same(database: Database) -> None:
     recent = RecentEvents(10)
-    account = made(1, "deleted")
+    account = made(1, "active")
     recent.add([account])
     assert recent.new_among([account]) == []
     later = msgspec.structs.replace(account, time_us=account.time_us + 1_000_000)

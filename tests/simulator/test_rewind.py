@@ -48,16 +48,19 @@ async def test_a_rewind_beyond_what_is_remembered(database: Database, window_eve
         assert complaints == []
 
 
-def event(what: str, number: int) -> Event:
-    """A fact of one account."""
-    return Event(0, "did:plc:a", "account", what, None, None, None, None, b"{}", number)
+def about(did: str, action: str, number: int) -> Event:
+    """Something about an account."""
+    return Event(0, did, "account", action, None, None, None, None, b"{}", number)
 
 
-def test_an_account_that_was_removed_comes_again_whole() -> None:
+def test_of_an_account_that_was_removed_all_comes_again_while_that_is_remembered() -> None:
     recent = RecentEvents(3)
-    facts = [event("deleted", 1), event("active", 2), event("takendown", 3)]
-    recent.add(facts)
-    assert recent.new_among(facts) == facts
-    recent.add([event("x", n).__class__(0, f"did:plc:b{n}", "account", "active", None, None, None,
-                                        None, b"{}", n) for n in range(10)])  # fmt: skip
-    assert recent.new_among(facts[1:]) == facts[1:]
+    facts = [about("did:plc:a", "deleted", 1), about("did:plc:a", "active", 2)]
+    others = [about(f"did:plc:b{n}", "active", n) for n in range(9)]
+    assert recent.new_among(facts + others) == facts + others
+    recent.add(facts + others[:1])
+    assert recent.new_among(facts + others[:2]) == facts + others[1:2]
+    for n in range(0, 9, 3):
+        recent.add(others[n : n + 3])
+    recent.add(facts[1:])
+    assert recent.new_among(facts[1:]) == []
