@@ -68,7 +68,7 @@ class AsOf:
         async with leases(keeper, [f"as-of {p.name}" for p in self.projections]):
             connection = await self.database.connect("as-of")
             try:
-                await bulk.prepare(connection)
+                await bulk.prepare(connection, cores(self.settings) - 1)
                 await self._prepare(connection, offset)
                 events = await self._build()
                 await self._move(connection)

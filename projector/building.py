@@ -76,7 +76,7 @@ class Building:
         async with self.site.jobs:
             connection = await self.site.database.connect(f"rebuild {self.projection.name}")
             try:
-                await bulk.prepare(connection)
+                await bulk.prepare(connection, cores(self.site.settings) - 1)
                 await self._phases(connection)
             finally:
                 self.site.formation.left(self.projection.name)

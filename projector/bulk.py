@@ -211,8 +211,9 @@ class Settler:
         after = build.settled_offset
         # In the order of the log, each event looked up among the busy: the rest of the log is not
         # gone through again for each batch.
-        for way in ("hashjoin", "mergejoin", "sort", "seqscan"):
-            await reading.execute(f"SET enable_{way} = off")
+        for way in ("enable_hashjoin", "enable_mergejoin", "enable_sort", "enable_seqscan"):
+            await reading.execute(f"SET {way} = off")
+        await reading.execute("SET max_parallel_workers_per_gather = 0")
         async for found, through in self._busy_events(reading, after, build.through_offset):
             events = [e for e in found if e.log_offset not in self.refused]
             rest = Window(
@@ -230,8 +231,6 @@ class Settler:
             crash_point("rebuild.settled")  # Recovery: goes on after this batch.
             after = through
             yield through
-        await reading.execute("RESET ALL")
-        await prepare(reading)
 
     async def _busy_events(
         self, connection: asyncpg.Connection, after: int, through: int
@@ -271,13 +270,16 @@ async def finish(connection: asyncpg.Connection, projection: Projection, home: H
     the log's head."""
     async with connection.transaction():
         await connection.execute(f"DROP TABLE {shadow.busy(home)}, {shadow.removed(home)}")
+        await connection.execute(
+            f"ALTER TABLE {home.base(projection.table)} RESET (autovacuum_enabled)"
+        )
         await shadow.enter(connection, home, shadow.CATCH_UP)
     await connection.execute(f"ANALYZE {home.base(projection.table)}")
 
 
-async def prepare(connection: asyncpg.Connection) -> None:
-    """Sets a connection up for a build."""
+async def prepare(connection: asyncpg.Connection, workers: int) -> None:
+    """Sets a connection up for a build: so many processes may help Postgres with one statement."""
     await times_in_microseconds(connection)
-    await connection.execute("SET max_parallel_workers_per_gather = 0")
-    await connection.execute("SET max_parallel_maintenance_workers = 0")
+    await connection.execute(f"SET max_parallel_workers_per_gather = {workers}")
+    await connection.execute(f"SET max_parallel_maintenance_workers = {workers}")
     await connection.execute("SET synchronous_commit = off")

@@ -12,6 +12,7 @@ from typing import Protocol
 from events.event import Batch, Source
 from events.log import Appended, Appender, LogCorrupt, SourceMoved, read_head
 from events.recent import RecentEvents
+from events.tasks import end
 from projector.database import Database, close_quietly, is_data_error, is_transient, retrying
 from projector.errors import Corruption, HeldByAnother
 from projector.lease import LeaseKeeper
@@ -222,9 +223,7 @@ async def _ahead(
             following = asyncio.create_task(_next(batches))
             yield batch
     finally:
-        for task in (stopped, following):
-            task.cancel()
-        await asyncio.gather(stopped, following, return_exceptions=True)
+        await end(stopped, following)
 
 
 async def _next(batches: AsyncGenerator[Batch, None]) -> Batch | None:

@@ -117,7 +117,7 @@ class Rebuild:
         async with shadow.leases(keeper, [f"rebuild {d.name}" for d in self.everything]):
             connection = await self.database.connect("rebuild")
             try:
-                await bulk.prepare(connection)
+                await bulk.prepare(connection, cores(self.settings) - 1)
                 await self._prepare(connection)
                 await self._build_projections()
                 await self._build_aggregates(connection)
@@ -274,6 +274,7 @@ class Rebuild:
     async def _compare(self, connection: asyncpg.Connection) -> None:
         await self._approach(connection)
         reading = await self.database.connect("rebuild compare", work_mem="128MB")
+        await bulk.prepare(reading, cores(self.settings) - 1)
         snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         try:
             async with connection.transaction():

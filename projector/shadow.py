@@ -162,6 +162,8 @@ async def _bare(connection: asyncpg.Connection, projection: Projection, home: Ho
         definitions.append(definition)
         await connection.execute(f"DROP INDEX {name}")
     await connection.execute(DEFINITIONS, home.name, definitions)
+    # It would only be vacuumed and analysed while it fills.
+    await connection.execute(f"ALTER TABLE {base} SET (autovacuum_enabled = off)")
     await connection.execute(f'CREATE TABLE {busy(home)} (uri text COLLATE "C" NOT NULL)')
     await connection.execute(f'CREATE TABLE {removed(home)} (did text COLLATE "C" NOT NULL)')
 

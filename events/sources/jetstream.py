@@ -23,6 +23,7 @@ from events.sources.jetstream_position import Position, wall_us
 from events.sources.jetstream_reader import Pace, Reader
 from events.sources.jetstream_turns import Turns
 from events.sources.jetstream_url import PUBLIC_HOSTS, parse_cursor, parse_host, parse_source
+from events.tasks import end
 
 __all__ = ["PUBLIC_HOSTS", "JetstreamSource", "parse_source"]
 
@@ -123,8 +124,7 @@ class JetstreamSource:
                         await inbox.arrival(self._batch_events_max)
                 yield _batch(inbox.take(self._batch_events_max))
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await end(reading)
 
     def _reader(self, inbox: Inbox, start_us: int | None) -> Reader:
         position = Position(start_us, self._rewind_us, self._now_us)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +15,7 @@ from projector.embedded_postgres import CONFIGURATION, EmbeddedPostgres
 from tests.simulator.case import SMALL, Arm, Case, Result
 from tests.simulator.field import Failed
 from tests.support.cli import Place
+from tests.support.harness import until
 from tests.support.postgres import FAST
 from tests.support.redis_server import RedisServer, redis_binaries
 
@@ -27,11 +29,13 @@ class Ground:
         self.folder = folder
         self._numbers = itertools.count(1)
         self._templates: set[str] = set()
+        self._making = asyncio.Lock()
 
     async def run(self, seed: int, arms: Sequence[Arm]) -> Result:
         """Runs one case; what goes wrong on the way is a complaint as well."""
         after = all(arm.process not in LIVE_PROCESSES for arm in arms) and bool(arms)
-        template = await self._template(seed if after else None)
+        async with self._making:
+            template = await self._template(seed if after else None)
         name = f"case_{next(self._numbers)}"
         await self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
         folder = self.folder / name
@@ -65,7 +69,15 @@ class Ground:
     async def _admin(self, statement: str) -> None:
         connection = await asyncpg.connect(self.server.url())
         try:
-            await connection.execute(statement)
+
+            async def done() -> bool:
+                try:
+                    await connection.execute(statement)
+                except asyncpg.ObjectInUseError:
+                    return False  # A worker of the server is looking at the template.
+                return True
+
+            await until(done)
         finally:
             await connection.close()
 
