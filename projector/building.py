@@ -90,7 +90,7 @@ class Building:
             await self._load(connection, loader, build.through_offset)
             self._say("sort", 0, 1)
             async with self.site.indexing:
-                await bulk.take_out_busy(connection, self.projection, self.home)
+                await self._take_out_busy(connection)
             build = await self._found(connection)
         if build.phase == shadow.KEYS:
             try:
@@ -123,17 +123,38 @@ class Building:
         at = await shadow.checkpoint_of(connection, self.home)
         size = self.site.settings.window_events_max
         self.site.formation.at(name, at)
-        while at < through:
-            begun = time.monotonic()
-            window = await reader.window(at, self.projection.collection, min(size, through - at))
-            await self.site.formation.hold(name, window.through, reader.head)
-            await loader.load(connection, window)
-            at = window.through
-            self.events += window.events
-            self.site.formation.at(name, at)
-            self._say("load", at, through)
-            await self.site.considerate.rest(time.monotonic() - begun)
+        loading: asyncio.Task[None] | None = None
+        try:
+            # A window is read and sorted while Postgres loads the one before.
+            while at < through:
+                begun = time.monotonic()
+                wanted = min(size, through - at)
+                window = await reader.window(at, self.projection.collection, wanted)
+                await self.site.formation.hold(name, window.through, reader.head)
+                sorted_window = await loader.sort(window)
+                if loading is not None:
+                    await loading
+                loading = asyncio.create_task(loader.load(connection, sorted_window))
+                at = window.through
+                self.events += window.events
+                self.site.formation.at(name, at)
+                self._say("load", at, through)
+                await self.site.considerate.rest(time.monotonic() - begun)
+            if loading is not None:
+                await loading
+        finally:
+            if loading is not None:
+                loading.cancel()
+                await asyncio.gather(loading, return_exceptions=True)
         self.site.formation.left(name)
+
+    async def _take_out_busy(self, connection: asyncpg.Connection) -> None:
+        beside = await self.site.database.connect(f"rebuild {self.projection.name} rivals")
+        try:
+            await bulk.prepare(beside, 0)
+            await bulk.take_out_busy(connection, beside, self.projection, self.home)
+        finally:
+            await close_quietly(beside)
 
     async def _keys(
         self, connection: asyncpg.Connection, loader: bulk.BulkLoader, build: shadow.Build

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -63,6 +64,17 @@ DELETE FROM {base} AS b USING (SELECT DISTINCT uri FROM {busy}) AS o WHERE b.uri
 """
 
 
+@dataclass(frozen=True, slots=True)
+class SortedWindow:
+    """A window, sorted: rows of keys with one create, by at-uri; keys with anything else; invalid
+    records."""
+
+    window: Window
+    rows: dict[str, Row]
+    busy: set[str]
+    letters: list[Letter]
+
+
 class BulkLoader:
     """Loads windows of the log into a shadow; each moves the shadow's checkpoint."""
 
@@ -77,14 +89,14 @@ class BulkLoader:
         rows = await connection.fetch(REFUSED, self.projection.name, self.home.name)
         self.refused = frozenset(row["log_offset"] for row in rows)
 
-    async def load(self, connection: asyncpg.Connection, window: Window) -> None:
+    async def load(self, connection: asyncpg.Connection, sorted_window: SortedWindow) -> None:
         """Loads a window; when it returns all of it is committed, else nothing is.
 
         An event whose row Postgres refuses becomes a dead letter. Raises `CheckpointMoved`.
         """
-        rows, busy, letters = await self._sort(window)
+        window = sorted_window.window
         try:
-            await self._write(connection, window, rows, busy, letters)
+            await self._write(connection, sorted_window)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, TypeError, ValueError) as error:
             if isinstance(error, asyncpg.PostgresError) and not is_data_error(error):
                 raise
@@ -92,13 +104,13 @@ class BulkLoader:
             if halves is None:
                 event = (*window.commits, *window.removals)[0]
                 letter = Letter(event.log_offset, "apply", "refused", one_line(error)[:1000])
-                await self._write(connection, window, {}, set(), [letter])
+                await self._write(connection, SortedWindow(window, {}, set(), [letter]))
                 return
             for half in halves:
-                await self.load(connection, half)
+                await self.load(connection, await self.sort(half))
 
-    async def _sort(self, window: Window) -> tuple[dict[str, Row], set[str], list[Letter]]:
-        """Rows of keys with one create, keys with anything else, and invalid records."""
+    async def sort(self, window: Window) -> SortedWindow:
+        """Tells rows that can be loaded from keys that have more than one event."""
         rows: dict[str, Row] = {}
         busy: set[str] = set()
         letters: list[Letter] = []
@@ -115,17 +127,12 @@ class BulkLoader:
                 rows[uri] = self._decode(event)
             except BAD_RECORD as error:
                 letters.append(invalid(event, error))
-        return rows, busy, letters
+        return SortedWindow(window, rows, busy, letters)
 
-    async def _write(
-        self,
-        connection: asyncpg.Connection,
-        window: Window,
-        rows: dict[str, Row],
-        busy: set[str],
-        letters: list[Letter],
-    ) -> None:
+    async def _write(self, connection: asyncpg.Connection, sorted_window: SortedWindow) -> None:
         name, table = self.home.name, self.projection.table
+        window, rows = sorted_window.window, sorted_window.rows
+        busy, letters = sorted_window.busy, sorted_window.letters
         removed = sorted({event.did for event in window.removals})
         async with connection.transaction():
             moved = await connection.fetchval(
@@ -151,9 +158,14 @@ class BulkLoader:
         crash_point("rebuild.window")  # Recovery: loading goes on after this window.
 
 
-async def take_out_busy(connection: asyncpg.Connection, projection: Projection, home: Home) -> None:
+async def take_out_busy(
+    connection: asyncpg.Connection, beside: asyncpg.Connection, projection: Projection, home: Home
+) -> None:
     """Notes all keys with more than one event, a removed account, or a rival for their claim, and
-    takes their rows out of the table; the next phase then puts in what they come to."""
+    takes their rows out of the table; the next phase then puts in what they come to.
+
+    The two long searches run side by side, over both connections.
+    """
     table = projection.table
     names = {
         "base": home.base(table),
@@ -161,15 +173,22 @@ async def take_out_busy(connection: asyncpg.Connection, projection: Projection, 
         "removed": shadow.removed(home),
         "claim": listed(table.unique or ()),
     }
-    steps = [NOTE_REPEATED, NOTE_REMOVED, *([NOTE_RIVALS] if table.unique else [])]
+    searches = [(connection, NOTE_REPEATED), *([(beside, NOTE_RIVALS)] if table.unique else [])]
+    await asyncio.gather(*(_note(where, step.format(**names)) for where, step in searches))
+    crash_point("rebuild.noted")  # Recovery: what is noted twice is noted all the same.
     async with connection.transaction():
-        await connection.execute(MEMORY)
-        for step in (*steps, TAKE_OUT):
+        for step in (NOTE_REMOVED, TAKE_OUT):
             await connection.execute(step.format(**names))
         await connection.execute(f"CREATE INDEX ON {names['busy']} (uri)")
         await connection.execute(f"ANALYZE {names['busy']}")
         await shadow.enter(connection, home, shadow.KEYS)
     crash_point("rebuild.loaded")  # Recovery: goes on with the keys.
+
+
+async def _note(connection: asyncpg.Connection, statement: str) -> None:
+    async with connection.transaction():
+        await connection.execute(MEMORY)
+        await connection.execute(statement)
 
 
 async def make_keys(

@@ -19,6 +19,7 @@ POINTS = (
     "rebuild.created:3",
     "rebuild.window:2",
     "rebuild.window:9",
+    "rebuild.noted:1",
     "rebuild.loaded:1",
     "rebuild.loaded:2",
     "rebuild.indexed:1",

@@ -80,6 +80,7 @@ async def test_real_events_are_rebuilt_to_the_same_bytes(database: Database) -> 
     assert await left_behind(database) == []
 
 
+@pytest.mark.both_servers
 async def test_differences_are_named_with_their_reason_and_put_right(database: Database) -> None:
     await engine.create(database)
     await engine.append(database, some_of_all(range(1, 201)))
@@ -179,6 +180,7 @@ async def test_live_projections_and_readers_go_on_all_the_while(database: Databa
     assert await left_behind(database) == []
 
 
+@pytest.mark.both_servers
 async def test_old_tables_are_kept_and_can_be_put_back(database: Database) -> None:
     await engine.create(database)
     await engine.append(database, some_of_all(range(1, 301)))
@@ -343,6 +345,7 @@ async def test_what_is_left_of_an_unfinished_rebuild_can_be_removed(database: Da
     assert await engine.differences(database) == []
 
 
+@pytest.mark.both_servers
 async def test_tables_as_they_were(database: Database) -> None:
     await engine.create(database)
     await engine.append(database, some_of_all(range(1, 401)))

@@ -37,6 +37,7 @@ class Member:
     again: Sequence[str] = ()
     running: Running | None = None
     fired: list[str] = field(default_factory=list)
+    is_doomed: bool = False
     has_ended: bool = False
 
     @property
@@ -81,8 +82,9 @@ class Field:
     def _ended(self, member: Member, code: int) -> None:
         running = member.running
         assert running is not None
-        if code == -signal.SIGKILL and member.arms:
-            member.fired.append(member.arms.popleft())
+        if code == -signal.SIGKILL and (member.arms or member.is_doomed):
+            member.fired.append("somewhere" if member.is_doomed else member.arms.popleft())
+            member.is_doomed = False
             self._launch(member)
         elif code == CANNOT_CONNECT and "cannot connect" in running.said:
             self._launch(member)
@@ -90,6 +92,15 @@ class Field:
             member.has_ended = True
         else:
             raise Failed(f"{member.name} ended with {code}: {running.said[-2000:]}")
+
+    def kill(self, name: str) -> bool:
+        """Kills a process, wherever it is; whether it was there to be killed."""
+        member = self.members[name]
+        if member.has_ended or member.running is None or not member.running.is_running:
+            return False
+        member.is_doomed = True
+        member.running.kill()
+        return True
 
     async def until(self, done: Callable[[], Awaitable[object]]) -> None:
         """Waits for something, while whoever dies is started again."""

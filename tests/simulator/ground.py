@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +20,8 @@ from tests.support.harness import until
 from tests.support.postgres import FAST
 from tests.support.redis_server import RedisServer, redis_binaries
 
+_grounds = itertools.count(1)
+
 
 class Ground:
     """Makes a database for each case, out of a template that is made once."""
@@ -27,6 +30,7 @@ class Ground:
         self.server = server
         self.redis = redis
         self.folder = folder
+        self._name = f"ground_{os.getpid()}_{next(_grounds)}"
         self._numbers = itertools.count(1)
         self._templates: set[str] = set()
         self._making = asyncio.Lock()
@@ -36,7 +40,7 @@ class Ground:
         after = all(arm.process not in LIVE_PROCESSES for arm in arms) and bool(arms)
         async with self._making:
             template = await self._template(seed if after else None)
-        name = f"case_{next(self._numbers)}"
+        name = f"{self._name}_{next(self._numbers)}"
         await self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
         folder = self.folder / name
         folder.mkdir()
@@ -51,7 +55,7 @@ class Ground:
 
     async def _template(self, seed: int | None) -> str:
         """An initialised database; with a seed, one in which its history has been run."""
-        name = "empty" if seed is None else f"done_{seed}"
+        name = f"{self._name}_empty" if seed is None else f"{self._name}_done_{seed}"
         if name in self._templates:
             return name
         if seed is None:
@@ -65,6 +69,11 @@ class Ground:
             assert not done.complaints, done.complaints
         self._templates.add(name)
         return name
+
+    async def close(self) -> None:
+        """Drops the templates."""
+        for name in self._templates:
+            await self._admin(f"DROP DATABASE {name}")
 
     async def _admin(self, statement: str) -> None:
         connection = await asyncpg.connect(self.server.url())
@@ -89,13 +98,14 @@ LIVE_PROCESSES = ("ingest", "daemon", "daemon-end", "rival", "feed", "tail")
 async def ground(server: EmbeddedPostgres, *, with_redis: bool = True) -> AsyncIterator[Ground]:
     """A ground on a server that runs, with a Redis of its own where there is one to be had."""
     binary = next(iter(redis_binaries().values()), None) if with_redis else None
-    with tempfile.TemporaryDirectory(prefix="sim") as name:
-        folder = Path(name)
-        if binary is None:
-            yield Ground(server, None, folder)
-            return
-        async with RedisServer(binary, folder / "redis") as redis:
-            yield Ground(server, redis, folder)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sim")))
+        redis = None
+        if binary is not None:
+            redis = await stack.enter_async_context(RedisServer(binary, folder / "redis"))
+        ready = Ground(server, redis, folder)
+        stack.push_async_callback(ready.close)
+        yield ready
 
 
 @asynccontextmanager
