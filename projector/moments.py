@@ -14,6 +14,8 @@ from events.rows import times_in_microseconds
 from projector.errors import UsageError
 
 APPENDED: Final = "SELECT appended_at FROM projector.event_log WHERE log_offset = $1"
+OFFSET_DIGITS_MAX: Final = 18
+"""More digits than a bigint is sure to have room for are no offset."""
 NEIGHBOURS_MAX: Final = 1_000
 """How far to look in the archive for an event with a time: one that was erased has none."""
 
@@ -27,6 +29,8 @@ async def offset_at(connection: asyncpg.Connection, text: str, *, last: bool = F
     time is when they occurred. Raises `UsageError` for a text that is neither.
     """
     if text.isascii() and text.isdecimal():
+        if len(text) > OFFSET_DIGITS_MAX:
+            raise UsageError(f"{text[:OFFSET_DIGITS_MAX]}… is larger than any offset can be")
         return int(text)
     moment_us = to_time_us(_moment(text))
     head = await read_head(connection)
@@ -62,4 +66,7 @@ def _moment(text: str) -> datetime:
             f"{text!r} is neither an offset nor a moment; write 123456, 2026-07-04 or "
             "2026-07-04T12:30:00Z"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise UsageError(f"{text!r} is beyond all moments that have a date") from None

@@ -77,7 +77,7 @@ class LogReader:
         *,
         block_events: int = 10_000,
         fetch_events: int = 2_000,
-        bytes_max: int = 40 * 1024 * 1024,
+        bytes_max: int = 32 * 1024 * 1024,
     ) -> None:
         self.database = database
         self.collections = sorted(set(collections))

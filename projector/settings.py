@@ -28,7 +28,7 @@ class Settings:
     window_events_max: int = _setting(20_000, "Most log offsets applied in one transaction.")
     window_events_min: int = _setting(500, "Least log offsets in a window that was too slow.")
     window_seconds: float = _setting(2.0, "A window that takes longer halves the next.", 0.001)
-    reader_bytes_max: int = _setting(40 * 1024**2, "Memory for records read from the log, bytes.")
+    reader_bytes_max: int = _setting(32 * 1024**2, "Memory for records read from the log, bytes.")
     outbox_rows_max: int = _setting(24, "Most outbox rows merged in one transaction.")
     batch_events_max: int = _setting(10_000, "Most messages appended in one transaction.")
     partition_events: int = _setting(10_000_000, "Offsets in a new partition of the event log.")

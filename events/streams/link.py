@@ -61,7 +61,13 @@ def parse_place(text: str) -> RedisPlace:
     Also `rediss://` (TLS) and `unix:///path/of.sock?db=0&stream=name`. Raises SourceError for
     another scheme, an unknown key, or a missing stream; the text of the error has no password.
     """
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        # Not the text: it may hold a password.
+        raise SourceError(
+            "no Redis address can be read there; use redis://host:port/0?stream=…"
+        ) from None
     if parts.scheme not in SCHEMES:
         raise SourceError(f"not a Redis address: scheme {parts.scheme!r}; use redis, rediss, unix")
     keys = dict(parse_qsl(parts.query, keep_blank_values=True))

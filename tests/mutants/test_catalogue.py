@@ -14,7 +14,7 @@ MUTANTS_MIN = 40
 
 
 @cache
-def tests_of(file: str) -> set[str]:
+def functions_of(file: str) -> set[str]:
     tree = ast.parse((ROOT / file).read_text())
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in tree.body if isinstance(node, kinds)}
@@ -29,7 +29,7 @@ def test_every_bug_applies_and_its_tests_are_there(mutant: Mutant) -> None:
     for test in mutant.tests:
         file, _, name = test.partition("::")
         assert (ROOT / file).is_file(), test
-        assert not name or name.split("[")[0] in tests_of(file), test
+        assert not name or name.split("[")[0] in functions_of(file), test
 
 
 def test_names_are_unique_and_bugs_many() -> None:

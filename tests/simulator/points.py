@@ -54,6 +54,7 @@ POINTS: dict[str, Point] = {
     # Rebuild, as-of, roll-back.
     "rebuild.created": Point("rebuild", "The build is found, and goes on.", 3),
     "rebuild.window": Point("rebuild", "Loading goes on after this window.", 5),
+    "rebuild.noted": Point("rebuild", "What is noted twice is noted all the same.", 2),
     "rebuild.loaded": Point("rebuild", "Goes on with the keys.", 2),
     "rebuild.indexed": Point("rebuild", "The other indexes are made.", 2),
     "rebuild.settled": Point("rebuild", "Goes on after this batch of claims."),

@@ -125,11 +125,11 @@ MUTANTS: Final = (
         tests=(MODEL,),
     ),
     Mutant(
-        "apply-settles-too-late",
-        "a claim that a window gives up goes to a new row, past the one that waits for it",
+        "apply-claims-unsettled",
+        "claims that a window gives up or contests are left as they are",
         "projector/apply.py",
-        old="somebody waiting who was there before these rows.\n            await self.settle()\n",
-        new="somebody waiting who was there before these rows.\n            pass\n",
+        old="            await self.settle()\n        await self._note_revs(",
+        new="            self.groups.clear()\n        await self._note_revs(",
         tests=(MODEL,),
     ),
     Mutant(
@@ -233,7 +233,7 @@ MUTANTS: Final = (
         "projector/apply.py",
         old="                if self._feeds_at != edits:\n",
         new="                if self._feeds_at is None:\n",
-        tests=("tests/rebuild/test_rebuild.py::test_an_aggregate_is_added_to_a_running_system",),
+        tests=("tests/mutants/test_missing_tools.py::test_feeding_follows_a_swap",),
     ),
     Mutant(
         "lease-taken-without-condition",

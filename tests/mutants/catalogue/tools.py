@@ -32,14 +32,14 @@ MUTANTS: Final = (
         "projector/shadow_counts.py",
         old="        await connection.execute(CHANGED, feeders)\n",
         new="",
-        tests=(f"{REBUILD}test_an_aggregate_is_added_to_a_running_system",),
+        tests=(f"{MISSING}test_feeding_follows_a_swap",),
     ),
     Mutant(
         "rebuild-removed-accounts-stay",
         "rows of accounts that were removed are loaded as if they were there",
         "projector/bulk.py",
-        old="    steps = [NOTE_REPEATED, NOTE_REMOVED, *",
-        new="    steps = [NOTE_REPEATED, *",
+        old="        for step in (NOTE_REMOVED, TAKE_OUT):",
+        new="        for step in (TAKE_OUT,):",
         tests=(f"{REBUILD}test_a_rebuild_equals_live_tables_and_the_model",),
     ),
     Mutant(
@@ -143,7 +143,10 @@ RETURNING projection, log_offset, version
         "projector/archiving.py",
         old="        await self._compare(partition, written)\n",
         new="",
-        tests=("tests/archive/test_damage.py::test_a_partition_with_a_hole_is_not_archived",),
+        tests=(
+            "tests/archive/test_compared.py::"
+            "test_a_file_that_differs_does_not_take_the_place_of_its_partition",
+        ),
     ),
     Mutant(
         "archive-under-a-snapshot",
