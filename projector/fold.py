@@ -191,13 +191,14 @@ class Folder:
 def _is_undecided(known: _Net, event: Event, rev: str | None) -> bool:
     """Whether the tables must have what came before, to know what the event does.
 
-    What came before may be a repeat of what they had long ago, and then it does nothing. That
-    makes no difference to an update or a delete of a higher revision: it decides in any case.
+    What came before may be a repeat of what they had long ago, a delete as well, and then it does
+    nothing: a create of a higher revision may find the same content there, and keeps it. That makes
+    no difference to an update or a delete of a higher revision: it decides in any case.
     """
     if rev is None or known.rev is None:
         return rev is not known.rev
     if rev > known.rev:
-        return event.action == "create" and known.row is not None
+        return event.action == "create"
     return rev < known.rev and known.lone_create
 
 

@@ -74,7 +74,7 @@ def _outcome(tree: Tree, mutant: Mutant, good: set[str]) -> tuple[str, str]:
     if ran.code == PASSED:
         return SURVIVED, "its tests pass"
     if ran.code != FAILED or not ran.failures:
-        return BROKEN, ran.tail
+        return BROKEN, "\n".join(ran.out.splitlines()[-20:])
     # A test that fails without the bug as well has caught nothing.
     by = ran.failures[0]
     if by not in good and tree.run([by]).code != PASSED:

@@ -24,15 +24,15 @@ FAILED, PASSED = 1, 0
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a run of tests ended: pytest's exit code, and the last lines it printed."""
+    """How a run of tests ended: pytest's exit code, and what it printed."""
 
     code: int
-    tail: str
+    out: str
 
     @property
     def failures(self) -> list[str]:
         """The tests that failed, as pytest names them in its summary."""
-        lines = [line.split(" - ")[0] for line in self.tail.splitlines()]
+        lines = [line.split(" - ")[0] for line in self.out.splitlines() if "::" in line]
         return [line.split(" ", 1)[1] for line in lines if line.startswith(("FAILED ", "ERROR "))]
 
 
@@ -76,4 +76,4 @@ class Tree:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return Ran(FAILED, f"FAILED {tests[0]} - not over after {RUN_SECONDS_MAX} s")
-        return Ran(done.returncode, "\n".join(done.stdout.decode().splitlines()[-20:]))
+        return Ran(done.returncode, done.stdout.decode(errors="replace"))
