@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Annotated
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, UnsetType
 
+from projections.blobs import Blob, check_blob
 from projections.lexicon import (
-    Natural,
     OpenUnion,
     Positive,
     StrongRef,
@@ -16,31 +15,12 @@ from projections.lexicon import (
     check_language,
     check_ref,
     check_uri,
-    invalid,
 )
 
 IMAGE_BYTES_MAX = 2_000_000
 THUMB_BYTES_MAX = 1_000_000
 VIDEO_BYTES_MAX = 300_000_000
 CAPTION_BYTES_MAX = 20_000
-
-# CIDv1, raw, sha-256: the only form a blob's link may have.
-_is_blob_cid = re.compile("bafkrei[a-h][a-z2-7]{50}[aeimquy4]").fullmatch
-
-
-class Link(Struct, gc=False, forbid_unknown_fields=True):
-    """A CID as JSON writes it."""
-
-    link: str = field(name="$link")
-
-
-class Blob(Struct, gc=False, forbid_unknown_fields=True):
-    """A reference to a file; `size` in bytes. The older form without `$type` does not pass."""
-
-    type: Literal["blob"] = field(name="$type")
-    ref: Link
-    mimeType: str
-    size: Natural
 
 
 class AspectRatio(Typed, gc=False, tag="app.bsky.embed.defs#aspectRatio"):
@@ -126,26 +106,39 @@ class RecordWithMedia(Typed, gc=False, tag="app.bsky.embed.recordWithMedia"):
 
 _GALLERY_ITEM = OpenUnion(GalleryImage)
 _MEDIA = OpenUnion(Images | Video | Gallery | External)
+_EXTERNAL = OpenUnion(External)
 _EMBED = OpenUnion(Images | Video | Gallery | External | Record | RecordWithMedia)
 
 
-def check_embed(raw: Raw, path: str) -> None:
-    """Raises unless it is an embed of a post; one of an unknown type is."""
+def read_embed(raw: Raw, path: str) -> tuple[StrongRef | None, Typed | None]:
+    """The record and the media that a post embeds; of an unknown type there is neither.
+
+    Raises unless it is an embed of a post.
+    """
     match _EMBED.decode(raw, path):
         case Record(record=record):
             check_ref(record, f"{path}.record")
-        case RecordWithMedia(record=inner, media=media):
+            return record, None
+        case RecordWithMedia(record=inner, media=raw_media):
             check_ref(inner.record, f"{path}.record.record")
-            _check_media(_MEDIA.decode(media, f"{path}.media"), f"{path}.media")
-        case media_embed:
-            _check_media(media_embed, path)
+            media = _MEDIA.decode(raw_media, f"{path}.media")
+            _check_media(media, f"{path}.media")
+            return inner.record, media
+        case media:
+            _check_media(media, path)
+            return None, media
+
+
+def check_external(raw: Raw, path: str) -> None:
+    """Raises unless it is an external embed; one of an unknown type is."""
+    _check_media(_EXTERNAL.decode(raw, path), path)
 
 
 def _check_media(media: Typed | None, path: str) -> None:
     match media:
         case Images(images=images):
             for at, image in enumerate(images):
-                _check_blob(image.image, f"{path}.images[{at}].image", "image/", IMAGE_BYTES_MAX)
+                check_blob(image.image, f"{path}.images[{at}].image", "image/", IMAGE_BYTES_MAX)
         case External(external=page):
             _check_page(page, f"{path}.external")
         case Video():
@@ -158,32 +151,26 @@ def _check_media(media: Typed | None, path: str) -> None:
 def _check_page(page: Page, path: str) -> None:
     check_uri(page.uri, f"{path}.uri")
     if page.thumb is not UNSET:
-        _check_blob(page.thumb, f"{path}.thumb", "image/", THUMB_BYTES_MAX)
+        check_blob(page.thumb, f"{path}.thumb", "image/", THUMB_BYTES_MAX)
     if page.associatedRefs is not UNSET:
         for at, ref in enumerate(page.associatedRefs):
             check_ref(ref, f"{path}.associatedRefs[{at}]")
 
 
 def _check_video(video: Video, path: str) -> None:
-    _check_blob(video.video, f"{path}.video", "video/mp4", VIDEO_BYTES_MAX)
+    check_blob(video.video, f"{path}.video", "video/mp4", VIDEO_BYTES_MAX)
     if video.captions is not UNSET:
         for at, caption in enumerate(video.captions):
             check_language(caption.lang, f"{path}.captions[{at}].lang")
-            _check_blob(caption.file, f"{path}.captions[{at}].file", "text/vtt", CAPTION_BYTES_MAX)
+            check_blob(caption.file, f"{path}.captions[{at}].file", "text/vtt", CAPTION_BYTES_MAX)
 
 
 def _check_gallery_item(raw: Raw, path: str) -> None:
-    match _GALLERY_ITEM.decode(raw, path):
-        case GalleryImage(image=image):
-            _check_blob(image, f"{path}.image", "image/", IMAGE_BYTES_MAX)
+    if (item := gallery_image(raw, path)) is not None:
+        check_blob(item.image, f"{path}.image", "image/", IMAGE_BYTES_MAX)
 
 
-def _check_blob(blob: Blob, path: str, accept: str, bytes_max: int) -> None:
-    """`accept` is a MIME type, or its first half with the slash."""
-    mime = blob.mimeType
-    if mime != accept and not (accept[-1] == "/" and mime.startswith(accept)):
-        raise invalid(f"Expected {accept}", mime, f"{path}.mimeType")
-    if blob.size > bytes_max:
-        raise invalid(f"Expected at most {bytes_max} bytes", str(blob.size), f"{path}.size")
-    if not _is_blob_cid(blob.ref.link):
-        raise invalid("Expected a CID of raw bytes", blob.ref.link, f"{path}.ref")
+def gallery_image(raw: Raw, path: str = "$") -> GalleryImage | None:
+    """The image that an item of a gallery is; None for an item of an unknown type."""
+    item = _GALLERY_ITEM.decode(raw, path)
+    return item if isinstance(item, GalleryImage) else None

@@ -26,7 +26,9 @@ from events.syntax import (
     is_at_uri,
     is_cid,
     is_did,
+    is_handle,
     is_language,
+    is_nsid,
     is_uri,
     is_usual_ref,
     normal_datetime,
@@ -120,6 +122,24 @@ def check_ref(ref: StrongRef, path: str) -> None:
         raise invalid("Expected an at-uri", ref.uri, f"{path}.uri")
     if not is_cid(ref.cid):
         raise invalid("Expected a CID", ref.cid, f"{path}.cid")
+
+
+def check_at_uri(text: str, path: str) -> None:
+    """Raises unless it is an at-uri."""
+    if not is_at_uri(text):
+        raise invalid("Expected an at-uri", text, path)
+
+
+def check_handle(text: str, path: str) -> None:
+    """Raises unless it is a handle."""
+    if not is_handle(text):
+        raise invalid("Expected a handle", text, path)
+
+
+def check_nsid(text: str, path: str) -> None:
+    """Raises unless it is the name of a lexicon."""
+    if not is_nsid(text):
+        raise invalid("Expected an NSID", text, path)
 
 
 def check_did(text: str, path: str) -> None:

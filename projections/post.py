@@ -1,4 +1,4 @@
-"""`app.bsky.feed.post` → `post`: one row per post.
+"""`app.bsky.feed.post` → `post`: one row per post; what it embeds in tables beside it.
 
 The flags of the table (`invalidReplyRoot`, `violatesThreadGate`, `violatesEmbeddingRules`,
 `hasThreadGate`, `hasPostGate`) stay NULL: they come from other accounts' records. Where the
@@ -16,8 +16,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from events.event import Event
-from projections.embeds import check_embed
 from projections.lexicon import StrongRef, Typed, check_ref, check_text, invalid, moment
+from projections.post_embed import EMBED_TABLES, NO_EMBEDS, embed_cells
 from projections.richtext import (
     Entity,
     Facet,
@@ -26,7 +26,7 @@ from projections.richtext import (
     check_languages,
     check_tags,
 )
-from projections.rows import ddl, no_cid
+from projections.rows import ddl, no_cid, storable
 from projector.declare import Projection, Row, Table
 
 TEXT_BYTES_MAX = 3000
@@ -56,7 +56,7 @@ class Post(msgspec.Struct, gc=False):
 
 
 def post_row(event: Event, record: Post) -> Row:
-    """The row of the table's columns."""
+    """The row of the table's columns, and the rows of the child tables."""
     text, reply, langs, tags = record.text, record.reply, record.langs, record.tags
     check_text(text, "$.text", TEXT_BYTES_MAX, TEXT_GRAPHEMES_MAX)
     if langs:
@@ -65,20 +65,20 @@ def post_row(event: Event, record: Post) -> Row:
         check_tags(tags, "$.tags")
     if record.facets is not UNSET:
         check_facets(record.facets, "$.facets")
-    if record.embed is not UNSET:
-        check_embed(record.embed, "$.embed")
     if record.labels is not UNSET:
         check_labels(record.labels, "$.labels")
+    created_at = moment(record.createdAt)
     return (
         event.uri,
         event.cid or no_cid(),
         event.did,
-        text.replace("\0", "\ufffd") if "\0" in text else text,
+        storable(text),
         *(_reply_columns(reply) if reply is not UNSET else _NO_REPLY),
-        moment(record.createdAt),
+        created_at,
         event.indexed_at,
         _json(langs) if langs else None,
         _json(tags) if tags else None,
+        *(NO_EMBEDS if record.embed is UNSET else embed_cells(event, record.embed, created_at)),
     )
 
 
@@ -98,12 +98,12 @@ def _json(texts: list[str]) -> str:
     json = msgspec.json.encode(texts).decode()
     if "\\u0000" not in json:
         return json
-    return msgspec.json.encode([text.replace("\0", "\ufffd") for text in texts]).decode()
+    return msgspec.json.encode([storable(text) for text in texts]).decode()
 
 
 posts = Projection(
     name="post",
-    version=1,
+    version=2,
     collection="app.bsky.feed.post",
     record=Post,
     row=post_row,
@@ -125,5 +125,6 @@ posts = Projection(
         ),
         types={"langs": "jsonb", "tags": "jsonb"},
     ),
-    ddl=ddl("post.sql"),
+    children=EMBED_TABLES,
+    ddl=ddl("post.sql", "post_embed.sql", "quote.sql"),
 )

@@ -1,6 +1,7 @@
-"""`post_agg`: how many likes, reposts and replies a record has, whatever its kind.
+"""`post_agg`: how many likes, reposts, replies and quotes a record has, whatever its kind.
 
-Replies are counted at their direct parent. `quoteCount` and `bookmarkCount` are others' to keep.
+Replies are counted at their direct parent, quotes at the uri of the quoted post, whichever version
+of it they mean. `bookmarkCount` is others' to keep.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from projector.declare import Aggregate, Count
 
 post_agg = Aggregate(
     name="post_agg",
-    version=1,
+    version=2,
     table="post_agg",
     key="uri",
     counters={
         "likeCount": Count(likes, by="subject"),
         "repostCount": Count(reposts, by="subject"),
         "replyCount": Count(posts, by="replyParent"),
+        "quoteCount": Count(posts, by="subject", child="quote"),
     },
     ddl=ddl("post_agg.sql"),
-    foreign=("quoteCount", "bookmarkCount"),
+    foreign=("bookmarkCount",),
 )

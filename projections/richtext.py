@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 
 from projections.lexicon import (
     Natural,
@@ -90,6 +90,24 @@ def check_facets(facets: list[Facet], path: str) -> None:
     for at, facet in enumerate(facets):
         for of, feature in enumerate(facet.features):
             _check_feature(feature, f"{path}[{at}].features[{of}]")
+
+
+class _WithFacets(Struct):
+    descriptionFacets: Raw
+
+
+_decode_facets = json.Decoder(_WithFacets).decode
+
+
+def facets_json(facets: list[Facet] | UnsetType, record: bytes | None, path: str) -> str | None:
+    """The JSON of a description's facets as the record has it; None where there are none.
+
+    Raises as `check_facets`.
+    """
+    if facets is UNSET:
+        return None
+    check_facets(facets, path)
+    return bytes(_decode_facets(record or b"").descriptionFacets).decode()
 
 
 def check_labels(raw: Raw, path: str) -> None:

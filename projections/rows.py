@@ -8,8 +8,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from events.event import Event
-from projections.lexicon import StrongRef, check_ref, moment
+from projections.lexicon import StrongRef, check_ref, check_text, invalid, moment
 from projector.declare import InvalidRecord, Row
+
+SELF = "self"
+"""The record key of what an account has one of."""
+
+DESCRIPTION_BYTES_MAX = 3000
+DESCRIPTION_GRAPHEMES_MAX = 300
 
 
 class Pointer(msgspec.Struct, gc=False):
@@ -53,6 +59,42 @@ def pointer_row(event: Event, record: Pointer) -> Row:
         via_uri,
         via_cid,
     )
+
+
+def framed(event: Event, created_at: str, *cells: str | None) -> Row:
+    """The row of uri, cid and creator, then the cells, then createdAt and indexedAt."""
+    cid = event.cid or no_cid()
+    return (event.uri, cid, event.did, *cells, moment(created_at), event.indexed_at)
+
+
+def framed_columns(*names: str) -> tuple[str, ...]:
+    """The columns of `framed`."""
+    return ("uri", "cid", "creator", *names, "createdAt", "indexedAt")
+
+
+def storable(text: str) -> str:
+    """The text with each U+0000, which Postgres cannot store, replaced by U+FFFD."""
+    return text.replace("\0", "\ufffd") if "\0" in text else text
+
+
+def described(text: str | UnsetType) -> str | None:
+    """A checked description as it can be stored; None where it is absent."""
+    if text is UNSET:
+        return None
+    check_text(text, "$.description", DESCRIPTION_BYTES_MAX, DESCRIPTION_GRAPHEMES_MAX)
+    return storable(text)
+
+
+def check_gate(event: Event, post: str) -> None:
+    """Raises unless a gate is in the repo of its post, under the post's record key."""
+    did, rkey = post.split("/", 3)[2], post.rpartition("/")[2].partition("#")[0]
+    if post.count("/") < 4 or (did, rkey) != (event.did, event.rkey):
+        raise invalid("Expected a post of the same repo and record key", post, "$.post")
+
+
+def maybe(text: str | UnsetType) -> str | None:
+    """The text as it can be stored; None where it is absent."""
+    return None if text is UNSET else storable(text)
 
 
 def no_cid() -> str:

@@ -134,7 +134,7 @@ def audit_statement(aggregate: Aggregate, counter: str, schema: str) -> str:
     """Every key where stored counter + pending deltas is not count(*) (invariant 7); $1 rows at
     most. To be run with all others of an audit in one snapshot."""
     count = aggregate.counters[counter]
-    base = f"{quoted(schema)}.{quoted(count.of.table.name)}"
+    base = f"{quoted(schema)}.{quoted(count.table)}"
     stored = f"{quoted(schema)}.{quoted(aggregate.table)}"
     return f"""
 WITH s AS (SELECT {quoted(aggregate.key)}::text AS k, {quoted(counter)}::bigint AS n FROM {stored}

@@ -22,6 +22,7 @@ from projector.statements import (
     PUT_LETTER,
     Counter,
     Home,
+    Statements,
     statements_of,
 )
 
@@ -68,13 +69,13 @@ class TableWriter:
         self.projection = projection
         self.home = home
         self.table = projection.table
+        self.width = len(self.table.columns)
         self.claim_at = [self.table.columns.index(name) for name in self.table.unique or ()]
         self._feeds_at: int | None = None
         self._feed(())
 
     def _feed(self, counters: Sequence[Counter]) -> None:
         self.sql = statements_of(self.projection, self.home, counters)
-        self.by_at = [self.table.columns.index(counter.by) for counter in counters]
 
     async def read_feeds(self, connection: asyncpg.Connection) -> None:
         """Reads which counters the rows move; to be called with the checkpoint's row locked, which
@@ -190,7 +191,29 @@ class TableWriter:
 
     def columns_of(self, rows: Sequence[Row]) -> list[Sequence[object]]:
         """The rows as one array per column, which is how they travel to Postgres."""
-        return list(zip(*rows, strict=True))
+        columns: list[Sequence[object]] = list(zip(*rows, strict=True))
+        return columns[: self.width]
+
+    async def copy(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> None:
+        """Writes rows of which nothing is there yet, those of child tables with them."""
+        table, schema = self.table, self.home.schema
+        try:
+            own = [row[: self.width] for row in rows] if self.sql.children else rows
+            copy = connection.copy_records_to_table
+            await copy(table.name, schema_name=schema, columns=table.columns, records=own)
+            await self.copy_children(connection, rows)
+        except (TypeError, ValueError, OverflowError) as error:
+            # What asyncpg cannot encode it says in its own words only of a statement's values.
+            raise asyncpg.DataError(f"a value cannot be sent: {error}") from error
+
+    async def copy_children(self, connection: asyncpg.Connection, rows: Iterable[Row]) -> None:
+        """Writes the rows of the child tables alone."""
+        for child in self.sql.children:
+            inner = [one for row in rows if (cell := row[child.at]) for one in cell]
+            if inner:
+                await connection.copy_records_to_table(
+                    child.name, schema_name=self.home.schema, columns=child.columns, records=inner
+                )
 
     def claim_of(self, row: Row) -> tuple[str, ...]:
         """The row's claim: the columns of which an account holds each combination once."""
@@ -218,7 +241,10 @@ class _Work:
         self.inserted = 0
         self.deleted = 0
         counted = self.sql.counted
-        self._by = [counted.index(counter.by) for counter in self.sql.counters]
+        own, children = _by_table(self.sql)
+        self._by = [(at, counted.index(by)) for at, by in own]
+        self._sent_by = [(at, writer.table.columns.index(by)) for at, by in own]
+        self._children = [(child, children.get(child.name, [])) for child in self.sql.children]
         self._claim = [counted.index(name) for name in writer.table.unique or ()]
 
     async def remove_accounts(self, accounts: list[str], through: int) -> int:
@@ -226,9 +252,17 @@ class _Work:
         row with the same claim is of the same account."""
         if self.sql.remove_account_duplicates:
             await self.connection.execute(self.sql.remove_account_duplicates, accounts)
+        fetch, removed = self.connection.fetchval, 0
         for did in accounts:
-            await self.connection.execute(self.sql.forget_account, f"at://{did}/", f"at://{did}0")
-        return int(await self.connection.fetchval(self.sql.remove_accounts, accounts, through))
+            span = f"at://{did}/", f"at://{did}0"
+            await self.connection.execute(self.sql.forget_account, *span)
+            for child in self.sql.children:
+                await fetch(child.remove_account, *span, through)
+            if self.sql.remove_account:
+                removed += int(await fetch(self.sql.remove_account, *span, through))
+        if self.sql.remove_accounts:
+            removed += int(await fetch(self.sql.remove_accounts, accounts, through))
+        return removed
 
     async def write(self, gone: list[str], fresh: list[Row], changed: list[Row]) -> None:
         """Writes what is newer than what the tables have; notes the revisions they are at now."""
@@ -271,6 +305,11 @@ class _Work:
         """Deletes rows, from wherever they are; claims they held are to be settled."""
         rows = await self.connection.fetch(self.sql.delete, uris)
         self._count(rows, -1)
+        for child, counters in self._children:
+            gone = await self.connection.fetch(child.delete, uris)
+            for at, by in counters:
+                column = child.counted.index(by)
+                self._add(at, [row[column] for row in gone], -1)
         if self.sql.delete_duplicates:
             self._contest(rows)
             await self.connection.execute(self.sql.delete_duplicates, uris)
@@ -287,7 +326,7 @@ class _Work:
         others = await self._taken(rows)
         if others:
             rows = [row for row in rows if row[0] not in others]
-        await self._copy(rows)
+        await self.writer.copy(self.connection, rows)
         self._count_rows(rows)
         return list(others.values())
 
@@ -315,24 +354,17 @@ class _Work:
             )
         return others
 
-    async def _copy(self, rows: list[Row]) -> None:
-        try:
-            await self.connection.copy_records_to_table(
-                self.writer.table.name,
-                schema_name=self.writer.home.schema,
-                columns=self.writer.table.columns,
-                records=rows,
-            )
-        except (TypeError, ValueError, OverflowError) as error:
-            # What asyncpg cannot encode it says in its own words only of a statement's values.
-            raise asyncpg.DataError(f"a value cannot be sent: {error}") from error
-
     async def replace(self, rows: list[Row]) -> None:
         """Puts rows in place of what has their uri; with claims, to compete for them."""
-        await self.delete([row[0] for row in rows])
+        uris = [row[0] for row in rows]
+        kept = await self.connection.fetch(self.sql.kept, uris) if self.sql.kept else []
+        await self.delete(uris)
         await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows))
         if self.writer.table.unique is None:
+            await self.writer.copy_children(self.connection, rows)
             self._count_rows(rows)
+            if kept and self.sql.keep:
+                await self.connection.execute(self.sql.keep, *map(list, zip(*kept, strict=True)))
             return
         self.groups.update(self.writer.claim_of(row) for row in rows)
         self.challengers += [row[0] for row in rows]
@@ -357,8 +389,13 @@ class _Work:
     def _count_rows(self, rows: Sequence[Row]) -> None:
         """Counts rows that were really inserted, all of those we sent (invariant 6)."""
         self.inserted += len(rows)
-        for tally, at in zip(self.tally, self.writer.by_at, strict=True):
-            tally.update(key for key in map(itemgetter(at), rows) if key is not None)
+        for at, column in self._sent_by:
+            self.tally[at].update(key for key in map(itemgetter(column), rows) if key is not None)
+        for child, counters in self._children:
+            for at, by in counters:
+                column = child.columns.index(by)
+                cells = [row[child.at] for row in rows if row[child.at]]
+                self._add(at, [one[column] for cell in cells for one in cell], 1)
 
     def _count(self, rows: Sequence[Cells], sign: int) -> None:
         """Counts rows that were really inserted (1) or deleted (-1) (invariant 6)."""
@@ -366,14 +403,30 @@ class _Work:
             self.inserted += len(rows)
         else:
             self.deleted += len(rows)
-        for tally, at in zip(self.tally, self._by, strict=True):
-            counts = Tally(row[at] for row in rows)
-            for key, n in counts.items():
-                if key is not None:
-                    tally[key] += sign * n
+        for at, column in self._by:
+            self._add(at, [row[column] for row in rows], sign)
+
+    def _add(self, at: int, keys: Iterable[str | None], sign: int) -> None:
+        tally = self.tally[at]
+        for key, n in Tally(keys).items():
+            if key is not None:
+                tally[key] += sign * n
 
     def _contest(self, rows: Iterable[Cells]) -> None:
         self.groups.update(tuple(str(row[i]) for i in self._claim) for row in rows)
+
+
+def _by_table(
+    sql: Statements,
+) -> tuple[list[tuple[int, str]], dict[str, list[tuple[int, str]]]]:
+    """Which counters count the table's own rows, and which those of each child table: their places
+    among all, and by which column."""
+    own: list[tuple[int, str]] = []
+    children: dict[str, list[tuple[int, str]]] = {}
+    for at, counter in enumerate(sql.counters):
+        of = own if counter.child is None else children.setdefault(counter.child, [])
+        of.append((at, counter.by))
+    return own, children
 
 
 def _storable(text: str) -> str:

@@ -99,7 +99,7 @@ class AsOf:
         considerate = Considerate(self.database, self.settings)
         reader = LogReader(
             self.database,
-            [p.collection for p in self.projections],
+            [c for p in self.projections for c in p.collections],
             block_events=self.settings.window_events_max,
             bytes_max=self.settings.reader_bytes_max,
         )

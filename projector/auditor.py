@@ -24,7 +24,7 @@ from projector.declare import Declaration, Projection
 from projector.findings import put_findings
 from projector.lease import LeaseKeeper
 from projector.prove import Verdict, prove_accounts, read_subjects
-from projector.statements import live
+from projector.statements import live, quoted
 from projector.status import read_audit
 
 log = logging.getLogger(__name__)
@@ -77,13 +77,24 @@ NEW_ROUND: Final = """
 UPDATE projector.audit_state SET round = round + 1, proven = 0, strays_in = '', strays_after = '',
     complete_as_of = round_as_of
 """
-# From account to account by the index on the creator, however many rows each has.
-CREATORS: Final = """
+# From account to account by the index on the account, however many rows each has.
+OWNERS: Final = """
 WITH RECURSIVE c(did, n) AS (
-    (SELECT creator::text, 1 FROM {table} WHERE creator > $1 ORDER BY creator LIMIT 1)
+    (SELECT {account}::text, 1 FROM {table} WHERE {account} > $1 ORDER BY {account} LIMIT 1)
     UNION ALL
-    SELECT (SELECT creator::text FROM {table} AS t WHERE t.creator > c.did
-        ORDER BY creator LIMIT 1), n + 1
+    SELECT (SELECT {account}::text FROM {table} AS t WHERE t.{account} > c.did
+        ORDER BY {account} LIMIT 1), n + 1
+    FROM c WHERE c.did IS NOT NULL AND n < $2)
+SELECT did FROM c WHERE did IS NOT NULL
+"""
+# The same by the uris: beyond all that begin with at://did/.
+OWNERS_BY_URI: Final = """
+WITH RECURSIVE c(did, n) AS (
+    (SELECT split_part(uri, '/', 3), 1 FROM {table} WHERE uri > 'at://' || $1::text || '0'
+        AND uri LIKE 'at://%' ORDER BY uri LIMIT 1)
+    UNION ALL
+    SELECT (SELECT split_part(uri, '/', 3) FROM {table} AS t WHERE uri > 'at://' || c.did || '0'
+        AND uri LIKE 'at://%' ORDER BY uri LIMIT 1), n + 1
     FROM c WHERE c.did IS NOT NULL AND n < $2)
 SELECT did FROM c WHERE did IS NOT NULL
 """
@@ -166,7 +177,7 @@ class Auditor:
         self._more = through < applied
         if through <= state.listed_offset:
             return False
-        collections = [projection.collection for projection in self.projections]
+        collections = [c for projection in self.projections for c in projection.collections]
         events = await self.log.read(connection, state.listed_offset, through, collections)
         dids = sorted({e.did for e in events if e.kind == "commit" or e.removes_account})
         async with connection.transaction():
@@ -224,7 +235,11 @@ class Auditor:
             return True
         at = names.index(state.strays_in) if state.strays_in in names else 0
         projection = self.projections[at]
-        sql = CREATORS.format(table=live(projection, self.schema).base(projection.table))
+        account = projection.table.account
+        sql = (OWNERS if account else OWNERS_BY_URI).format(
+            table=live(projection, self.schema).base(projection.table),
+            account=quoted(account or ""),
+        )
         after = state.strays_after if state.strays_in in names else ""
         rows = await connection.fetch(sql, after, self.accounts_max)
         dids = [row[0] for row in rows]

@@ -124,9 +124,14 @@ class BulkLoader:
                 busy.add(uri)
                 continue
             try:
-                rows[uri] = self._decode(event)
+                row = self._decode(event)
             except BAD_RECORD as error:
                 letters.append(invalid(event, error))
+                continue
+            if row is None:
+                busy.add(uri)
+            else:
+                rows[uri] = row
         return SortedWindow(window, rows, busy, letters)
 
     async def _write(self, connection: asyncpg.Connection, sorted_window: SortedWindow) -> None:
@@ -259,7 +264,7 @@ class Settler:
         while after < min(through, live_from - 1):
             # Archived: read whole, and asked which of them are busy.
             end = min(after + SETTLED_EVENTS, through, live_from - 1)
-            events = await self._log.read(connection, after, end, [self.projection.collection])
+            events = await self._log.read(connection, after, end, self.projection.collections)
             yield await self._only_busy(connection, events), end
             after = end
         sql = BUSY_EVENTS.format(event=EVENT, busy=shadow.busy(self.home))

@@ -42,14 +42,14 @@ class Watched:
     @property
     def fed(self) -> Counter:
         """The counter as the rows' projection feeds it."""
-        return Counter(self.aggregate.name, self.name, self.count.by)
+        return Counter(self.aggregate.name, self.name, self.count.by, self.count.child)
 
     def statement(self, condition: str, where: str = "") -> str:
         """What is stored, pending, the lowest that pending deltas come to on their way, and the
         rows, of keys that meet a condition; keys of which all is nothing are left out."""
         schema, by = quoted(self.schema), quoted(self.count.by)
         key, counter = quoted(self.aggregate.key), quoted(self.name)
-        base = live(self.count.of, self.schema).base(self.count.of.table)
+        base = live(self.count.of, self.schema).counted(self.count)
         return f"""
 WITH s AS MATERIALIZED (SELECT {key}::text AS k, {counter}::bigint AS n
     FROM {schema}.{quoted(self.aggregate.table)} WHERE {condition.format(key)}),

@@ -48,7 +48,7 @@ class Daemon:
         projections = [d for d in chosen if isinstance(d, Projection)]
         self.reader = LogReader(
             database,
-            [p.collection for p in projections],
+            [c for p in projections for c in p.collections],
             block_events=settings.window_events_max,
             bytes_max=settings.reader_bytes_max,
         )

@@ -17,6 +17,10 @@ class InvalidRecord(ValueError):
 
 
 Row = tuple[Any, ...]
+"""A row: the written columns of the table, then a cell for each child table, `Children` or None."""
+
+Children = tuple[Row, ...]
+"""The rows of one child table that belong to one record."""
 
 ERROR_CHARS_MAX = 500
 
@@ -44,12 +48,16 @@ class Table:
 
     `columns` are the written columns in the order of the rows; generated columns are left out.
     Columns are text but for those named in `types` (`{"langs": "jsonb"}`, whose values are JSON
-    text or None). Three columns have a meaning to the engine and must be among them: `uri` (the
-    primary key), `creator` (the account) and `indexedAt` (the event's time).
+    text or None). The first is `uri`, the primary key; `time` names the column that comes from the
+    event and not from the record. `account` names that of the account that wrote the record, where
+    an index begins with it; where it is None, an account's rows are found by their uris.
 
     `unique` names the columns of which one account may hold each combination once (a follow's
     subject); it must contain `creator`. Of several live records with the same combination the one
     with the smallest (`indexedAt`, `uri`) has the row; the others are listed in `duplicates`.
+
+    `kept` are columns that others than the engine write: an update of the record leaves them as
+    they are, its delete takes them away.
     """
 
     name: str
@@ -57,56 +65,125 @@ class Table:
     types: Mapping[str, str] = field(default_factory=dict)
     unique: tuple[str, ...] | None = None
     duplicates: str = "duplicate_record"
+    account: str | None = "creator"
+    time: str = "indexedAt"
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A further table of a projection: rows that come and go with the row of a record.
+
+    `columns` are all text; the first has the record's at-uri, and an index begins with it. Rows of
+    a record differ from each other.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the records of a collection are read: their msgspec type, and the row they make."""
+
+    record: Any
+    row: Callable[[Event, Any], Row | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A table kept in step with one collection of the log.
+    """A table kept in step with one collection of the log, or with several.
 
     `record` is the msgspec type that the record's JSON is decoded into; `row` makes the row from
-    the event and the decoded record, and raises `InvalidRecord` where the lexicon asks for more
-    than the type says. `ddl` is SQL, statements ended by `;` at a line's end, with `{schema}` for
-    the schema. Raise `version` whenever any of this changes: the projection is then rebuilt.
+    the event and the decoded record, or None where such a record has none, and raises
+    `InvalidRecord` where the lexicon asks for more than the type says. `also` are further
+    collections whose records have rows in the table. `children` are tables whose rows come and go
+    with those of the table, which then may claim nothing (`Table.unique`); the cells of a row are
+    its columns, then for each child table the rows of the record there, None for none.
+
+    `ddl` is SQL, statements ended by `;` at a line's end, with `{schema}` for the schema. Raise
+    `version` whenever any of this changes: the projection is then rebuilt.
     """
 
     name: str
     version: int
     collection: str
     record: Any
-    row: Callable[[Event, Any], Row]
+    row: Callable[[Event, Any], Row | None]
     table: Table
     ddl: str
+    also: Mapping[str, Reading] = field(default_factory=dict)
+    children: tuple[Child, ...] = ()
 
-    def decoder(self) -> Callable[[Event], Row]:
-        """The function from a create or update to its row.
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """All collections that are read."""
+        return (self.collection, *self.also)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What the cells of a row are: columns of the table, then child tables, by name."""
+        return (*self.table.columns, *(child.name for child in self.children))
+
+    def child(self, name: str) -> Child:
+        """The child table of that name."""
+        return next(child for child in self.children if child.name == name)
+
+    def decoder(self) -> Callable[[Event], Row | None]:
+        """The function from a create or update to its row, None where it has none.
 
         Raises `InvalidRecord` for a bad record, whatever is bad about it. Lone surrogates, which
         only JSON can have and Postgres cannot store, become U+FFFD.
         """
-        decode = msgspec.json.Decoder(self.record).decode
-        row = self.row
+        one = _decoder(Reading(self.record, self.row))
+        if not self.also:
+            return one
+        each = {name: _decoder(reading) for name, reading in self.also.items()}
+        each[self.collection] = one
+        return lambda event: each[event.collection or ""](event)
 
-        def to_row(event: Event) -> Row:
-            try:
-                return row(event, decode(event.record or b"null"))
-            except msgspec.ValidationError as error:
+
+def _decoder(reading: Reading) -> Callable[[Event], Row | None]:
+    decode = msgspec.json.Decoder(reading.record).decode
+    row = reading.row
+
+    def to_row(event: Event) -> Row | None:
+        try:
+            return row(event, decode(event.record or b"null"))
+        except msgspec.ValidationError as error:
+            raise _invalid(error) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            json = event.record or b""
+            mended = without_lone_surrogates(json)
+            if mended == json:
                 raise _invalid(error) from None
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                json = event.record or b""
-                mended = without_lone_surrogates(json)
-                if mended == json:
-                    raise _invalid(error) from None
-            return to_row(msgspec.structs.replace(event, record=mended))
+        return to_row(msgspec.structs.replace(event, record=mended))
 
-        return to_row
+    return to_row
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The number of rows of `of` with each value of the column `by`; NULL counts for nobody."""
+    """The number of rows of `of`, or of its child table named `child`, with each value of the
+    column `by`; NULL counts for nobody. Of a record at most one row has each value."""
 
     of: Projection
     by: str
+    child: str | None = None
+
+    @property
+    def table(self) -> str:
+        """The name of the table whose rows are counted."""
+        return self.child or self.of.table.name
+
+    def keys_of(self) -> Callable[[Row], list[str]]:
+        """The function from a record's row to the keys that it counts for, each as often."""
+        if self.child is None:
+            at = self.of.table.columns.index(self.by)
+            return lambda row: [row[at]] if row[at] is not None else []
+        at = self.of.cells.index(self.child)
+        inner = self.of.child(self.child).columns.index(self.by)
+        return lambda row: [one[inner] for one in row[at] or () if one[inner] is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ async def _ahead(
     subject, suspects = verdict.subject, verdict.suspects
     if head <= subject.through or not suspects:
         return {}
-    collections = [subject.projection.collection]
+    collections = subject.projection.collections
     events = await log.of_accounts(connection, sorted(suspects), 0, head, collections)
     by_did: defaultdict[str, list[Event]] = defaultdict(list)
     for event in events:

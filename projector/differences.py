@@ -9,8 +9,8 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from projector.declare import Projection, Row, Table
-from projector.statements import Home, listed
+from projector.declare import Child, Children, Projection, Row, Table
+from projector.statements import Home, listed, quoted
 from projector.truth import Expected
 
 ROW, WAITING, LISTED, REV = "row", "waiting", "listed", "rev"
@@ -51,21 +51,34 @@ class Found:
     revs: dict[str, str] = field(default_factory=dict)
 
 
-def select_columns(table: Table, prefix: str = "") -> str:
-    """The table's columns as they are compared, uri first: JSON as text."""
-    return ", ".join(
-        f"{listed((c,), prefix)}::text" if c in table.types else listed((c,), prefix)
-        for c in table.columns
+def select_cells(projection: Projection, home: Home) -> str:
+    """The cells of a projection's rows as they are compared, uri first, of a table `t`: JSON as
+    text, and the rows of child tables as one JSON text, an array of arrays."""
+    table = projection.table
+    columns = [
+        f"t.{quoted(c)}::text" if c in table.types else f"t.{quoted(c)}" for c in table.columns
+    ]
+    return ", ".join([*columns, *(_select_child(c, home) for c in projection.children)])
+
+
+def _select_child(child: Child, home: Home) -> str:
+    cells = listed(child.columns, "c.")
+    return (
+        f"(SELECT json_agg(json_build_array({cells}))::text FROM {home.child(child)} AS c"
+        f" WHERE c.{quoted(child.columns[0])} = t.uri)"
     )
 
 
-def comparable(table: Table) -> Callable[[Row], Row]:
+def comparable(projection: Projection) -> Callable[[Row], Row]:
     """Brings a row, expected or found, to the form in which two are the same or not.
 
-    Postgres writes JSON its own way; so that of both sides is read and written again.
+    Postgres writes JSON its own way, so that of both sides is read and written again; the rows of
+    child tables come in any order.
     """
-    json_at = [i for i, column in enumerate(table.columns) if "json" in table.types.get(column, "")]
-    if not json_at:
+    types, columns = projection.table.types, projection.table.columns
+    json_at = [i for i, column in enumerate(columns) if "json" in types.get(column, "")]
+    width, cells_max = len(columns), len(projection.cells)
+    if not json_at and width == cells_max:
         return tuple
 
     def changed(row: Row) -> Row:
@@ -74,9 +87,19 @@ def comparable(table: Table) -> Callable[[Row], Row]:
             if cells[at] is not None:
                 parsed = msgspec.json.decode(cells[at])
                 cells[at] = msgspec.json.encode(parsed, order="deterministic").decode()
+        for at in range(width, cells_max):
+            cells[at] = children_of(cells[at])
         return tuple(cells)
 
     return changed
+
+
+def children_of(cell: Children | Sequence[Sequence[str | None]] | str | None) -> Children | None:
+    """The rows of one child table that belong to a record, in order, however they came."""
+    if cell is None:
+        return None
+    rows = msgspec.json.decode(cell) if isinstance(cell, str) else cell
+    return tuple(sorted((tuple(row) for row in rows), key=repr)) or None
 
 
 async def read_accounts(
@@ -85,27 +108,42 @@ async def read_accounts(
     """What the tables hold of these accounts; to be called inside a snapshot."""
     table = projection.table
     found = {did: Found() for did in dids}
-    owner = table.columns.index("creator")
-    columns = select_columns(table)
-    rows = f"SELECT {columns} FROM {home.base(table)} WHERE creator = ANY($1::text[])"
-    for row in await connection.fetch(rows, list(dids)):
-        found[row[owner]].rows[row[0]] = tuple(row)
+    columns = select_cells(projection, home)
+    for did, row in await _rows(connection, table, home.base(table), columns, dids):
+        found[did].rows[row[0]] = row
     if table.unique:
-        rows = f"SELECT {columns} FROM {home.shelf(table)} WHERE creator = ANY($1::text[])"
-        for row in await connection.fetch(rows, list(dids)):
-            found[row[owner]].waiting[row[0]] = tuple(row)
+        for did, row in await _rows(connection, table, home.shelf(table), columns, dids):
+            found[did].waiting[row[0]] = row
     # Of the list, which several projections share, what is this one's: by its collection.
-    prefixes = [f"at://{did}/{projection.collection}/" for did in dids]
-    bounds = (list(dids), prefixes, [prefix[:-1] + "0" for prefix in prefixes])
     if table.unique:
+        bounds = _bounds(dids, f"/{projection.collection}/")
         columns = listed(("uri", *LIST_COLUMNS), "t.")
         rows = IN_RANGES.format(columns=columns, table=home.list(table))
         for did, uri, *cells in await connection.fetch(rows, *bounds):
             found[did].listed[uri] = tuple(cells)
     rows = IN_RANGES.format(columns="t.uri, t.rev", table=home.versions(projection))
-    for did, uri, rev in await connection.fetch(rows, *bounds):
+    for did, uri, rev in await connection.fetch(rows, *_bounds(dids, "/")):
         found[did].revs[uri] = rev
     return found
+
+
+async def _rows(
+    connection: asyncpg.Connection, table: Table, relation: str, columns: str, dids: Sequence[str]
+) -> list[tuple[str, Row]]:
+    """The rows of these accounts, each with the account."""
+    if table.account is None:
+        rows = IN_RANGES.format(columns=columns, table=relation)
+        found = await connection.fetch(rows, *_bounds(dids, "/"))
+        return [(did, tuple(cells)) for did, *cells in found]
+    owner = table.columns.index(table.account)
+    rows = f"SELECT {columns} FROM {relation} AS t WHERE {quoted(table.account)} = ANY($1::text[])"
+    return [(row[owner], tuple(row)) for row in await connection.fetch(rows, list(dids))]
+
+
+def _bounds(dids: Sequence[str], path: str) -> tuple[list[str], list[str], list[str]]:
+    """The accounts, and the ranges of their at-uris with that path, which ends with a slash."""
+    prefixes = [f"at://{did}{path}" for did in dids]
+    return list(dids), prefixes, [prefix[:-1] + "0" for prefix in prefixes]
 
 
 # $1 accounts, $2 and $3 the range of their uris: one look into the index for each.
@@ -129,7 +167,7 @@ def differences(
             continue
         for uri in sorted({*must, *has}):
             if (one := must.get(uri)) != (other := has.get(uri)):
-                kind, columns = _kind(projection.table, part, one, other)
+                kind, columns = _kind(projection, part, one, other)
                 if kind != SAME:
                     yield _difference(projection, did, uri, expected, (part, kind, columns))
     for uri, kind in _revs(expected, found):
@@ -153,13 +191,15 @@ def _difference(
     )
 
 
-def _kind(table: Table, part: str, must: Row | None, has: Row | None) -> tuple[str, Columns]:
+def _kind(
+    projection: Projection, part: str, must: Row | None, has: Row | None
+) -> tuple[str, Columns]:
     """What is different about a key, and in which columns."""
     if must is None or has is None:
         return (EXTRA if must is None else MISSING), ()
     names: Columns = LIST_COLUMNS
     if part != LISTED:
-        names, same = table.columns, comparable(table)
+        names, same = projection.cells, comparable(projection)
         must, has = same(must), same(has)
     pairs = zip(names, must, has, strict=True)
     columns = tuple(name for name, one, other in pairs if one != other)

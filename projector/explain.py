@@ -123,7 +123,7 @@ async def read_numbers(
     connection: asyncpg.Connection, counter: CounterOf, key: str, schema: str
 ) -> Numbers:
     """Reads the numbers; to be called in a snapshot."""
-    aggregate, table = counter.aggregate, counter.projection.table
+    aggregate = counter.aggregate
     home = live(counter.projection, schema)
     by = quoted(counter.count.by)
     stored = await connection.fetchval(
@@ -132,7 +132,7 @@ async def read_numbers(
         key,
     )
     pending = await connection.fetch(PENDING, aggregate.name, counter.name, key)
-    counted = f"SELECT count(*) FROM {home.base(table)} WHERE {by} = $1"
+    counted = f"SELECT count(*) FROM {home.counted(counter.count)} WHERE {by} = $1"
     duplicates, total = await _duplicates(connection, counter, key, schema)
     return Numbers(
         stored=stored or 0,

@@ -126,7 +126,8 @@ class Folder:
 
     def __init__(self, projection: Projection) -> None:
         self._decode = projection.decoder()
-        self._indexed_at = projection.table.columns.index("indexedAt")
+        self._time = projection.table.columns.index(projection.table.time)
+        self._width = len(projection.table.columns)
 
     def fold_beginning(self, window: Window) -> tuple[Window, Folded]:
         """The longest beginning of the window that can be applied as one, and its net effect.
@@ -184,8 +185,8 @@ class Folder:
             return rev <= known.rev
         if event.action != "create" or row is None or known.row is None:
             return False
-        at = self._indexed_at
-        return row[:at] == known.row[:at] and row[at + 1 :] == known.row[at + 1 :]
+        at, end = self._time, self._width
+        return row[:at] == known.row[:at] and row[at + 1 : end] == known.row[at + 1 : end]
 
 
 def _is_undecided(known: _Net, event: Event, rev: str | None) -> bool:

@@ -279,7 +279,7 @@ class Eraser:
             removal = Folded(removed_accounts=[did])
             await writer.write(self.connection, removal, checkpoint)
             later = await self.whole.of_accounts(
-                self.connection, [did], erasure.through, checkpoint, [projection.collection]
+                self.connection, [did], erasure.through, checkpoint, projection.collections
             )
             commits = [e for e in later if e.kind == "commit"]
             removals = [e for e in later if e.removes_account]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Final
 
 import asyncpg
@@ -10,8 +10,9 @@ import asyncpg
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.counters import Keys, Watched, disordered, parts
 from projector.database import APPLY_SETTINGS
-from projector.differences import ROW
+from projector.differences import ROW, children_of
 from projector.mend import MENDED, Mender, Patch
+from projector.patch import Values
 
 ACCOUNTS_MAX: Final = 50
 """How many accounts are read from the log at once."""
@@ -94,5 +95,15 @@ def _moved(mender: Mender, patches: Sequence[Patch]) -> dict[Watched, set[str]]:
         for watched, keys in moved.items():
             if change.part == ROW and change.projection == watched.count.of.name:
                 cells = (change.has or {}, change.must or {})
-                keys |= {row[watched.count.by] for row in cells if row.get(watched.count.by)}
+                keys |= {key for row in cells for key in _keys(watched, row)}
     return moved
+
+
+def _keys(watched: Watched, values: Values) -> Iterator[str]:
+    """The keys that what is shown of a row counts for."""
+    count = watched.count
+    rows = [values]
+    if count.child is not None:
+        columns, cell = count.of.child(count.child).columns, values.get(count.child)
+        rows = [dict(zip(columns, row, strict=True)) for row in children_of(cell) or ()]
+    return (row[count.by] for row in rows if row.get(count.by))

@@ -76,7 +76,7 @@ async def read_history(
     return History(
         counter=counter.full_name,
         key=key,
-        unit=f"rows of {counter.projection.table.name}",
+        unit=f"rows of {counter.count.table}",
         from_offset=first,
         to_offset=last,
         movements=sum(first <= m.log_offset for m in movements),

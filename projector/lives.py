@@ -46,16 +46,15 @@ class Moved:
 
     def see(self, projection: Projection, rows: Iterable[Row | None]) -> None:
         """Notes the keys of rows that were there, or came, with an event."""
-        columns = projection.table.columns
         watched = [
-            (keys, columns.index(w.count.by))
+            (keys, w.count.keys_of())
             for w, keys in self.keys.items()
             if w.count.of.name == projection.name
         ]
         for row in rows:
-            for keys, at in watched:
-                if row is not None and row[at] is not None:
-                    keys.add(row[at])
+            for keys, keys_of in watched:
+                if row is not None:
+                    keys.update(keys_of(row))
 
 
 class Lives:
@@ -111,7 +110,7 @@ class Lives:
                 raise CheckpointMoved(name)
             self.refused[name].symmetric_difference_update(changed)
         after, through = min(self.at.values()), max(checkpoints.values())
-        collections = [p.collection for p in self.projections]
+        collections = [c for p in self.projections for c in p.collections]
         for start in range(after, through if self.dids else 0, READ_OFFSETS):
             end = min(start + READ_OFFSETS, through)
             for event in await log.of_accounts(connection, self.dids, start, end, collections):
@@ -130,7 +129,7 @@ class Lives:
             elif event.removes_account:
                 self.moved.see(projection, [key.row for key in truth.keys.values()])
                 truth.eat(event)
-            elif event.collection == projection.collection:
+            elif event.collection in projection.collections:
                 before = truth.keys.get(event.uri)
                 truth.eat(event)
                 after = truth.keys.get(event.uri)

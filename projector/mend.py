@@ -164,7 +164,7 @@ class Mender:
             plans = await self._plans(connection, lives)
             counters: list[CounterChange] = []
             for watched in self.watched:
-                moves = plans[watched.count.of.name].moves(watched.count.by)
+                moves = plans[watched.count.of.name].moves(watched.count)
                 compared = await self._compare(
                     connection, watched, lives, {*moves, *keys.get(watched, ())}
                 )

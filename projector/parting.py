@@ -12,7 +12,7 @@ import msgspec
 from events.history import WholeLog
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.declare import Aggregate, Count, Projection, Row
-from projector.differences import comparable, select_columns
+from projector.differences import comparable, select_cells
 from projector.errors import UsageError
 from projector.explain import CHECKPOINT, Numbers, account_of, advice, read_numbers
 from projector.history import values_of
@@ -71,8 +71,10 @@ async def bisect_counter(
 
     Raises `UsageError` for a key that nothing ever counted for.
     """
-    table = live(counter.projection, schema).base(counter.projection.table)
-    uris = f"SELECT uri::text FROM {table} WHERE {quoted(counter.count.by)} = $1"
+    count = counter.count
+    table = live(counter.projection, schema).counted(count)
+    uri = quoted(count.of.child(count.child).columns[0]) if count.child else "uri"
+    uris = f"SELECT {uri}::text FROM {table} WHERE {quoted(counter.count.by)} = $1"
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         numbers = await read_numbers(connection, counter, key, schema)
         found = await connection.fetch(uris, key, timeout=AUDIT_SECONDS_MAX)
@@ -121,7 +123,7 @@ Said = tuple[int | None, list[str], list[str]]
 
 
 def _rows_parted(counter: CounterOf, key: str, rows: Sequence[PartedRow]) -> Said:
-    table = counter.projection.table.name
+    table = counter.count.table
     missing = sum(row.kind == "missing" for row in rows)
     offsets = [row.log_offset for row in rows if row.log_offset is not None]
     unknown = len(rows) - len(offsets)
@@ -216,7 +218,7 @@ State = tuple[str, Row] | None
 
 def _owner(projection: Projection, uri: str) -> str:
     did, _, path = uri.removeprefix("at://").partition("/")
-    if not (uri.startswith("at://did:") and path.startswith(projection.collection + "/")):
+    if not (uri.startswith("at://did:") and path.partition("/")[0] in projection.collections):
         raise UsageError(
             f"{uri!r} is no record of {projection.name}; write at://did:…/{projection.collection}/…"
         )
@@ -231,12 +233,12 @@ async def _state(
     connection: asyncpg.Connection, projection: Projection, uri: str, schema: str
 ) -> State:
     table, home = projection.table, live(projection, schema)
-    same = comparable(table)
+    same = comparable(projection)
     places = [("row", home.base(table))]
     if table.unique:
         places.append(("waiting", home.shelf(table)))
     for name, relation in places:
-        query = f"SELECT {select_columns(table)} FROM {relation} WHERE uri = $1"
+        query = f"SELECT {select_cells(projection, home)} FROM {relation} AS t WHERE uri = $1"
         row = await connection.fetchrow(query, uri)
         if row is not None:
             return name, same(tuple(row))
@@ -252,17 +254,17 @@ async def _states(
     report: Report,
 ) -> list[tuple[int, State]]:
     """What the row must have been from which offset on; nothing from offset 0 on."""
-    did, same = _owner(projection, uri), comparable(projection.table)
+    did, same = _owner(projection, uri), comparable(projection)
     refused = frozenset(row[0] for row in await connection.fetch(REFUSED, projection.name))
     # Any column will do: what is watched is the row, not who counts it.
-    counter = CounterOf(_NOBODY, "", Count(projection, "creator"))
+    counter = CounterOf(_NOBODY, "", Count(projection, "uri"))
     watch = Watch(counter, did, refused=refused, decode=projection.decoder())
     course: list[tuple[int, State]] = [(0, None)]
     log = WholeLog()
     try:
         for begin, end in steps(0, through):
             for event in await log.of_accounts(
-                connection, [did], begin, end, [projection.collection]
+                connection, [did], begin, end, projection.collections
             ):
                 watch.eat(event)
                 found = watch.row_of(uri)

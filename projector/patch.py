@@ -13,7 +13,7 @@ import msgspec
 
 from projector.apply import TableWriter
 from projector.database import is_data_error, one_line
-from projector.declare import Projection, Row, Table
+from projector.declare import Count, Projection, Row, Table
 from projector.differences import (
     ALTERED,
     EXTRA,
@@ -24,9 +24,10 @@ from projector.differences import (
     WAITING,
     Difference,
     Found,
+    children_of,
     differences,
     read_accounts,
-    select_columns,
+    select_cells,
 )
 from projector.fold import Letter
 from projector.statements import Home, listed
@@ -86,24 +87,30 @@ class Plan:
         """What is put into a part."""
         return self.added.setdefault(part, {})
 
-    def moves(self, by: str) -> Tally[str]:
-        """How the number of rows with each value of a column changes."""
-        at = self.projection.table.columns.index(by)
+    def moves(self, count: Count) -> Tally[str]:
+        """How the number of rows that are counted for each key changes."""
+        keys_of = count.keys_of()
         tally: Tally[str] = Tally()
         for sign, rows in ((-1, self.out(ROW)), (1, self.into(ROW))):
             for row in rows.values():
-                if row[at] is not None:
-                    tally[row[at]] += sign
+                for key in keys_of(row):
+                    tally[key] += sign
         return tally
+
+    def _whole(self, part: str, row: Row) -> Row:
+        width = len(self.projection.table.columns)
+        if part != ROW:
+            return row
+        return (*row[:width], *map(children_of, row[width:]))
 
     def add(self, difference: Difference, must: Row | None, has: Row | None) -> None:
         """Adds what mends a difference."""
         d = difference
         if has is not None:
-            self.out(d.part)[d.uri] = has
+            self.out(d.part)[d.uri] = self._whole(d.part, has)
         if must is not None:
             self.into(d.part)[d.uri] = must
-        names = {LISTED: LIST_COLUMNS, REV: ("rev",)}.get(d.part, self.projection.table.columns)
+        names = {LISTED: LIST_COLUMNS, REV: ("rev",)}.get(d.part, self.projection.cells)
         shown = d.columns if d.kind == ALTERED else names
         self.changes.append(
             Change(
@@ -187,7 +194,8 @@ async def _find_misplaced(
             for uri in getattr(must, part)
             if uri not in getattr(found[did], part)
         ]
-        sql = f"SELECT {select_columns(table)} FROM {relation} WHERE uri = ANY($1::text[])"
+        columns = select_cells(projection, home)
+        sql = f"SELECT {columns} FROM {relation} AS t WHERE t.uri = ANY($1::text[])"
         for uris in batched(missing, ROWS_MAX):
             for row in await connection.fetch(sql, uris):
                 getattr(found[str(owner_of(row[0]))], part)[row[0]] = tuple(row)
@@ -238,26 +246,19 @@ class PatchWriter:
         What is put in may have a key or claim of what is taken out, so that goes first. Raises
         `Refused`, and then all must be rolled back.
         """
-        counted = self.writer.sql.counted
-        tally: list[Tally[str]] = [Tally() for _ in self.writer.sql.counters]
-        at = [counted.index(counter.by) for counter in self.writer.sql.counters]
-
-        def count(rows: Iterable[asyncpg.Record], sign: int) -> None:
-            for row in rows:
-                for counts, column in zip(tally, at, strict=True):
-                    if row[column] is not None:
-                        counts[row[column]] += sign
-
+        counts = _Counts(self.writer)
         for uris in batched(made.out(ROW), ROWS_MAX):
-            count(await connection.fetch(self.writer.sql.delete, uris), -1)
+            counts.add(None, await connection.fetch(self.writer.sql.delete, uris), -1)
+            for child in self.writer.sql.children:
+                counts.add(child.name, await connection.fetch(child.delete, uris), -1)
         for part, sql in self.remove.items():
             for uris in batched(made.out(part), ROWS_MAX):
                 await connection.execute(sql, uris)
         into = self.writer.home.base(self.writer.table)
-        returning = f" RETURNING {listed(counted) or 'uri'}"
-        count(
-            await self._put(connection, insert(self.writer.table, into) + returning, made, ROW), 1
-        )
+        returning = f" RETURNING {listed(self.writer.sql.counted) or 'uri'}"
+        put = await self._put(connection, insert(self.writer.table, into) + returning, made, ROW)
+        counts.add(None, put, 1)
+        counts.add_children(made.into(ROW).values())
         await self._put(connection, self.insert[WAITING], made, WAITING)
         for rows in batched(made.into(LISTED).items(), ROWS_MAX):
             columns = zip(*[(uri, *cells) for uri, cells in rows], strict=True)
@@ -265,7 +266,7 @@ class PatchWriter:
         for rows in batched(made.into(REV).items(), ROWS_MAX):
             uris, revs = [uri for uri, _ in rows], [rev for _, (rev,) in rows]
             await connection.execute(self.writer.sql.put_versions, uris, revs)
-        return tally
+        return counts.tally
 
     async def _put(
         self, connection: asyncpg.Connection, sql: str, made: Plan, part: str
@@ -279,6 +280,8 @@ class PatchWriter:
             try:
                 async with connection.transaction():
                     done.extend(await connection.fetch(sql, *self.writer.columns_of(rows)))
+                    if part == ROW:
+                        await self.writer.copy_children(connection, rows)
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 change = changes[rows[0][0]]
                 offset = change.log_offset
@@ -297,6 +300,34 @@ class PatchWriter:
         if letters:
             raise Refused(made.projection.name, letters)
         return done
+
+
+class _Counts:
+    """How the keys of each counter that a projection's rows feed have moved."""
+
+    def __init__(self, writer: TableWriter) -> None:
+        self.sql = writer.sql
+        self.tally: list[Tally[str]] = [Tally() for _ in self.sql.counters]
+
+    def add(self, child: str | None, rows: Sequence[asyncpg.Record], sign: int) -> None:
+        """Counts rows that a statement returned, of the table or a child table."""
+        for counts, counter in zip(self.tally, self.sql.counters, strict=True):
+            if counter.child == child:
+                for row in rows:
+                    if row[counter.by] is not None:
+                        counts[row[counter.by]] += sign
+
+    def add_children(self, rows: Iterable[Row]) -> None:
+        """Counts rows of child tables that were sent with those of the table."""
+        cells = {child.name: (child.at, child.columns) for child in self.sql.children}
+        rows = list(rows) if cells else []
+        for counts, counter in zip(self.tally, self.sql.counters, strict=True):
+            if counter.child is not None:
+                at, columns = cells[counter.child]
+                column = columns.index(counter.by)
+                counts.update(
+                    one[column] for row in rows for one in row[at] or () if one[column] is not None
+                )
 
 
 def insert(table: Table, into: str) -> str:

@@ -41,6 +41,8 @@ REST_SECONDS_LIVE_MAX: Final = 0.02
 MANY_DELTAS: Final = 2_000
 
 
+IDLE_SECONDS: Final = 0.5
+"""How long, at the log's head, a checkpoint may stay behind events that are of no concern."""
 PROBED_ROWS_MIN: Final = 1_000
 """Windows of at least so many fresh rows are looked up ahead, on a connection of their own."""
 
@@ -152,10 +154,13 @@ class TableProjector:
         if until is not None and after >= until:
             return None
         events = self.pace.events if until is None else min(self.pace.events, until - after)
-        return asyncio.create_task(self._prepare(after, events))
+        # Who is to stop somewhere does not wait for more.
+        idle_seconds = IDLE_SECONDS if until is None else 0.0
+        return asyncio.create_task(self._prepare(after, events, idle_seconds))
 
-    async def _prepare(self, after: int, events_max: int) -> Prepared:
-        window = await self.reader.window(after, self.projection.collection, events_max)
+    async def _prepare(self, after: int, events_max: int, idle_seconds: float) -> Prepared:
+        collections = self.projection.collections
+        window = await self.reader.window(after, collections, events_max, idle_seconds)
         # In steps: between them the loop goes on with what other connections have answered.
         steps = self._folder.beginning_steps(window)
         while True:

@@ -44,7 +44,7 @@ class Subject:
     home: Home
     through: int
     refused: Collection[int]
-    decode: Callable[[Event], Row]
+    decode: Callable[[Event], Row | None]
 
     def truth(self) -> AccountTruth:
         """The truth of one more account."""
@@ -140,7 +140,8 @@ class Truths:
         self.subjects = subjects
         self._by_collection: defaultdict[str | None, list[int]] = defaultdict(list)
         for at, subject in enumerate(subjects):
-            self._by_collection[subject.projection.collection].append(at)
+            for collection in subject.projection.collections:
+                self._by_collection[collection].append(at)
         self._truths: list[dict[str, AccountTruth]] = [{} for _ in subjects]
 
     def eat(self, event: Event) -> None:
@@ -197,7 +198,7 @@ async def prove_accounts(
         subjects = await read_subjects(connection, projections, schema)
         found = [await read_accounts(connection, s.projection, s.home, dids) for s in subjects]
     through = max((subject.through for subject in subjects), default=0)
-    collections = [projection.collection for projection in projections]
+    collections = [c for projection in projections for c in projection.collections]
     events = await log.of_accounts(connection, dids, 0, through, collections)
     truths = Truths(subjects).eat_all(events)
     verdicts = [Verdict(subject) for subject in subjects]

@@ -18,8 +18,8 @@ from msgspec.structs import astuple
 
 from events.event import Event
 from events.history import WholeLog
-from projector.declare import Projection
-from projector.differences import LIST_COLUMNS, LISTED, REV, ROW, WAITING, Found, select_columns
+from projector.declare import Projection, Table
+from projector.differences import LIST_COLUMNS, LISTED, REV, ROW, WAITING, Found, select_cells
 from projector.prove import Subject, Truths, Verdict, read_subjects
 from projector.spill import Spill
 from projector.statements import listed
@@ -69,7 +69,7 @@ def parts_of(subjects: Sequence[Subject]) -> list[_Part]:
     lists: set[str] = set()
     for at, subject in enumerate(subjects):
         projection, home, table = subject.projection, subject.home, subject.projection.table
-        columns = select_columns(table)
+        columns = select_cells(projection, home)
         kept = [(ROW, home.base(table), columns), (REV, home.versions(projection), "uri, rev")]
         if table.unique:
             kept.append((WAITING, home.shelf(table), columns))
@@ -77,9 +77,13 @@ def parts_of(subjects: Sequence[Subject]) -> list[_Part]:
                 lists.add(home.list(table))
                 kept.append((LISTED, home.list(table), f"uri, {listed(LIST_COLUMNS)}"))
         for part, name, what in kept:
-            owner = table.columns.index("creator") if part in (ROW, WAITING) else None
-            found.append(_Part(at, part, name, f"SELECT {what} FROM {name}", owner))
+            owner = _owner_at(table) if part in (ROW, WAITING) else None
+            found.append(_Part(at, part, name, f"SELECT {what} FROM {name} AS t", owner))
     return found
+
+
+def _owner_at(table: Table) -> int | None:
+    return table.columns.index(table.account) if table.account else None
 
 
 class _Buckets:
@@ -171,7 +175,8 @@ class WholeProof:
         estimate: int,
     ) -> int:
         rows = 0
-        places = {s.projection.collection: at for at, s in enumerate(self.subjects)}
+        claimed = [(at, s.projection) for at, s in enumerate(self.subjects)]
+        places = {p.collection: at for at, p in claimed if p.table.unique}
         for part in parts:
             async for batch in _rows_of(connection, part.query):
                 for row in batch:
@@ -188,7 +193,7 @@ class WholeProof:
         self, connection: asyncpg.Connection, buckets: _Buckets, through: int
     ) -> int:
         events = 0
-        collections = [subject.projection.collection for subject in self.subjects]
+        collections = [c for subject in self.subjects for c in subject.projection.collections]
         done = 0
         async for batch in self.log.scan(connection, 0, through, collections):
             for event in batch:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from typing import Final, TypeVar
 
 import asyncpg
@@ -43,14 +44,11 @@ class Block:
                 self.removals.append(event)
         self.through = through
 
-    def window(self, after: int, through: int, collection: str) -> Window:
-        """What of the offsets above `after` up to `through` concerns one collection."""
-        return Window(
-            after,
-            through,
-            _between(self.commits.get(collection, []), after, through),
-            _between(self.removals, after, through),
-        )
+    def window(self, after: int, through: int, collections: Sequence[str]) -> Window:
+        """What of the offsets above `after` up to `through` concerns these collections."""
+        parts = [_between(self.commits.get(c, []), after, through) for c in collections]
+        commits = parts[0] if len(parts) == 1 else list(merge(*parts, key=_offset))
+        return Window(after, through, commits, _between(self.removals, after, through))
 
 
 def _offset(event: Event) -> int:
@@ -110,15 +108,32 @@ class LogReader:
         async with self._moved:
             await self._moved.wait_for(lambda: self.head > after)
 
-    async def window(self, after: int, collection: str, events_max: int) -> Window:
-        """The next window of a collection after `after`; waits at the log's head.
+    async def window(
+        self,
+        after: int,
+        collections: Sequence[str],
+        events_max: int,
+        idle_seconds: float = 0.0,
+    ) -> Window:
+        """The next window of some collections after `after`; waits at the log's head.
 
-        It spans at most `events_max` offsets and ends at a block's end at the latest.
+        It spans at most `events_max` offsets and ends at a block's end at the latest. At the head,
+        one of no concern to them is held back for so long, so that it may grow instead of moving
+        a checkpoint for each append.
         """
         await self.wait_beyond(after)
-        async with self._lock:
-            block = await self._block(after, after + events_max)
-        return block.window(after, min(block.through, after + events_max), collection)
+        deadline = asyncio.get_running_loop().time() + idle_seconds
+        while True:
+            async with self._lock:
+                block = await self._block(after, after + events_max)
+            window = block.window(after, min(block.through, after + events_max), collections)
+            if window.events or not idle_seconds or window.through < self.head:
+                return window
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self.wait_beyond(window.through)
+            except TimeoutError:
+                return window
 
     async def _block(self, after: int, wanted: int) -> Block:
         number = after // self.block_events

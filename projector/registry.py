@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Aggregate, Count, Declaration, Projection
 from projector.errors import UsageError
 
 GROUP: Final = "projector.projections"
@@ -54,14 +54,43 @@ def _check(declarations: Sequence[Declaration]) -> None:
                         f"{declaration.name}.{counter} counts {count.of.name}, which is not "
                         "installed"
                     )
-                if count.by not in count.of.table.columns:
+                if count.of.also:
+                    raise UsageError(
+                        f"{declaration.name}.{counter} counts {count.of.name}, which reads several "
+                        "collections; only rows of one can be counted"
+                    )
+                if count.by not in columns_of(count):
                     raise UsageError(
                         f"{declaration.name}.{counter} counts by {count.by}, which is no column of "
-                        f"{count.of.table.name}"
+                        f"{count.table}"
                     )
         else:
-            for column in ("uri", "creator", "indexedAt", *(declaration.table.unique or ())):
-                if column not in declaration.table.columns:
-                    raise UsageError(f"{declaration.name} has no column {column}")
-            if declaration.table.columns[0] != "uri":
-                raise UsageError(f"the first column of {declaration.name} must be uri")
+            _check_table(declaration)
+
+
+def columns_of(count: Count) -> Sequence[str]:
+    """The columns of the rows that are counted; none where there is no such child table."""
+    if count.child is None:
+        return count.of.table.columns
+    return next((c.columns for c in count.of.children if c.name == count.child), ())
+
+
+def _check_table(projection: Projection) -> None:
+    name, table = projection.name, projection.table
+    needed = ["uri", table.time, *(table.unique or ())]
+    if table.account:
+        needed.append(table.account)
+    if table.unique:
+        needed += ["creator", "indexedAt", "cid"]
+    for column in needed:
+        if column not in table.columns:
+            raise UsageError(f"{name} has no column {column}")
+    if table.columns[0] != "uri":
+        raise UsageError(f"the first column of {name} must be uri")
+    if table.unique and (projection.children or table.kept or projection.also):
+        raise UsageError(
+            f"{name} has unique columns, and so neither child tables, nor columns kept for others, "
+            "nor further collections"
+        )
+    if clash := set(table.kept) & set(table.columns):
+        raise UsageError(f"{name} writes {', '.join(sorted(clash))}, and keeps it for others")

@@ -54,7 +54,7 @@ class Replay:
         dids: dict[str, None] = {}
         letters: list[Letter] = []
         at, last = self.span.start - 1, self.span.stop - 1
-        scan = self.mender.log.scan(connection, at, last, [self.projection.collection])
+        scan = self.mender.log.scan(connection, at, last, self.projection.collections)
         async for events in scan:
             for event in events:
                 self._take(event, dids, letters)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from operator import itemgetter
 from typing import Final
 
 import asyncpg
@@ -30,9 +31,10 @@ REGISTER: Final = """
 INSERT INTO projector.checkpoint (projection, version) VALUES ($1, $2) ON CONFLICT DO NOTHING
 """
 VERSIONS: Final = "SELECT projection, version FROM projector.checkpoint"
-FED: Final = "SELECT projection, counter, by_column FROM projector.feed WHERE aggregate = $1"
+FED: Final = "SELECT projection, counter, by_column, child FROM projector.feed WHERE aggregate = $1"
 FEED: Final = """
-INSERT INTO projector.feed (projection, aggregate, counter, by_column) VALUES ($1, $2, $3, $4)
+INSERT INTO projector.feed (projection, aggregate, counter, by_column, child)
+VALUES ($1, $2, $3, $4, $5)
 """
 # Whoever writes the rows that are counted waits here, or is waited for.
 COUNTED: Final = """
@@ -164,9 +166,10 @@ async def _feed(
     return True
 
 
-def feeds(aggregate: Aggregate) -> list[tuple[str, str, str]]:
-    """The projections, counters and columns by which an aggregate is fed."""
-    return sorted((c.of.name, counter, c.by) for counter, c in aggregate.counters.items())
+def feeds(aggregate: Aggregate) -> list[tuple[str, str, str, str | None]]:
+    """The projections, counters, columns and child tables by which an aggregate is fed."""
+    found = [(c.of.name, counter, c.by, c.child) for counter, c in aggregate.counters.items()]
+    return sorted(found, key=itemgetter(0, 1))
 
 
 async def check(connection: asyncpg.Connection, declarations: Sequence[Declaration]) -> None:
@@ -190,7 +193,8 @@ async def check(connection: asyncpg.Connection, declarations: Sequence[Declarati
     for declaration in declarations:
         _check_version(declaration, versions.get(declaration.name))
         if isinstance(declaration, Aggregate):
-            fed = sorted(tuple(row) for row in await connection.fetch(FED, declaration.name))
+            rows = await connection.fetch(FED, declaration.name)
+            fed = sorted((tuple(row) for row in rows), key=itemgetter(0, 1))
             if fed != feeds(declaration):
                 raise SchemaMismatch(
                     f"{declaration.name} counts other things in the database than in the program; "

@@ -268,10 +268,12 @@ async def lock(connection: asyncpg.Connection, names: Sequence[str]) -> dict[str
     return {str(n): int(at) for n, at in await connection.fetch(LOCK, sorted(set(names)))}
 
 
-def feeders_of(aggregate: Aggregate, shadows: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Who feeds an aggregate's shadow: projection, counter, column; `shadows` are the projections
-    that are built as well, whose shadows feed it in their place."""
+def feeders_of(
+    aggregate: Aggregate, shadows: Sequence[str]
+) -> list[tuple[str, str, str, str | None]]:
+    """Who feeds an aggregate's shadow: projection, counter, column, child table; `shadows` are the
+    projections that are built as well, whose shadows feed it in their place."""
     return [
-        (f"{name}@{GREEN}" if name in shadows else name, counter, by)
-        for name, counter, by in schema.feeds(aggregate)
+        (f"{name}@{GREEN}" if name in shadows else name, counter, by, child)
+        for name, counter, by, child in schema.feeds(aggregate)
     ]

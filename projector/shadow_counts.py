@@ -21,7 +21,8 @@ from projector.errors import SchemaMismatch
 from projector.statements import Home, listed, quoted
 
 FEED: Final = """
-INSERT INTO projector.feed (projection, aggregate, counter, by_column) VALUES ($1, $2, $3, $4)
+INSERT INTO projector.feed (projection, aggregate, counter, by_column, child)
+VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING
 """
 CHANGED: Final = """
@@ -45,7 +46,7 @@ async def feed(
     Raises `SchemaMismatch` where one of the projections is not in the database.
     """
     feeds = shadow.feeders_of(aggregate, shadows)
-    feeders = sorted({name for name, _, _ in feeds})
+    feeders = sorted({name for name, *_ in feeds})
     async with connection.transaction():
         missing = set(feeders) - (await shadow.lock(connection, feeders)).keys()
         if missing:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from projector.declare import Aggregate, Declaration, Projection, Table
+from projector.declare import Aggregate, Child, Count, Declaration, Projection, Table
 
 OUTBOX_KEYS_MAX: Final = 10_000
 """The most keys in one outbox row."""
@@ -23,7 +23,8 @@ RETURNING edits
 """
 EDITS: Final = "SELECT edits FROM projector.checkpoint WHERE projection = $1"
 FEEDS: Final = """
-SELECT aggregate, counter, by_column FROM projector.feed WHERE projection = $1 ORDER BY 1, 2
+SELECT aggregate, counter, by_column, child FROM projector.feed WHERE projection = $1
+ORDER BY 1, 2
 """
 CHECKPOINT: Final = "SELECT log_offset, version FROM projector.checkpoint WHERE projection = $1"
 PUT_OUTBOX: Final = """
@@ -42,11 +43,13 @@ NOTIFY_OUTBOX: Final = "SELECT pg_notify('projector_outbox', $1)"
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A counter that a projection's rows move: which aggregate, which counter, by which column."""
+    """A counter that a projection's rows move: which aggregate, which counter, by which column;
+    of which child table, where it is not the projection's own."""
 
     aggregate: str
     name: str
     by: str
+    child: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,18 @@ class Home:
     def base(self, table: Table) -> str:
         """The projection's table."""
         return f"{quoted(self.schema)}.{quoted(table.name)}"
+
+    def child(self, child: Child) -> str:
+        """A child table."""
+        return f"{quoted(self.schema)}.{quoted(child.name)}"
+
+    def counted(self, count: Count) -> str:
+        """The table whose rows are counted."""
+        return f"{quoted(self.schema)}.{quoted(count.table)}"
+
+    def tables(self, projection: Projection) -> tuple[str, ...]:
+        """The projection's table and its child tables."""
+        return (self.base(projection.table), *map(self.child, projection.children))
 
     def list(self, table: Table) -> str:
         """The list of duplicates, which several projections may share."""
@@ -89,18 +104,37 @@ def live(declaration: Declaration, schema: str) -> Home:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStatements:
+    """The statements of one child table, `at` a cell of the projection's rows.
+
+    `counted` are the columns that `delete` returns.
+    """
+
+    at: int
+    name: str
+    columns: tuple[str, ...]
+    counted: tuple[str, ...]
+    delete: str
+    remove_account: str
+
+
+@dataclass(frozen=True, slots=True)
 class Statements:
     """The statements of one projection; see `statements_of` for what each does."""
 
     counters: tuple[Counter, ...]
     counted: tuple[str, ...]
-    remove_accounts: str
+    children: tuple[ChildStatements, ...]
+    remove_accounts: str | None
+    remove_account: str | None
     remove_account_duplicates: str | None
     forget_account: str
     versions: str
     put_versions: str
     delete: str
     delete_duplicates: str | None
+    kept: str | None
+    keep: str | None
     taken: str
     held: str
     shelve: str
@@ -130,7 +164,7 @@ def split(value: int, separator: int) -> str:
 def counters_of(projection: Projection, declarations: Sequence[Declaration]) -> tuple[Counter, ...]:
     """The counters, of all aggregates, that count this projection's rows."""
     return tuple(
-        Counter(aggregate.name, name, count.by)
+        Counter(aggregate.name, name, count.by, count.child)
         for aggregate in declarations
         if isinstance(aggregate, Aggregate)
         for name, count in aggregate.counters.items()
@@ -163,20 +197,25 @@ def duplicates_ddl(table: Table, home: Home) -> list[str]:
 def statements_of(projection: Projection, home: Home, counters: Sequence[Counter]) -> Statements:
     """Makes the statements of a projection in its home, given the counters that its rows move."""
     counters = tuple(counters)
-    by = tuple(counter.by for counter in counters)
+    by = tuple(counter.by for counter in counters if counter.child is None)
     counted = tuple(dict.fromkeys((*by, *(projection.table.unique or ()))))
     make = _Maker(projection, home, counters, counted)
     claims = projection.table.unique is not None
+    keeps = bool(projection.table.kept)
     return Statements(
         counters=counters,
         counted=counted,
-        remove_accounts=make.remove_accounts(),
+        children=make.children(projection, home),
+        remove_accounts=make.remove_accounts() if projection.table.account else None,
+        remove_account=make.remove_account() if not projection.table.account else None,
         remove_account_duplicates=make.remove_duplicates("creator") if claims else None,
         forget_account=make.forget_account(),
         versions=make.known_versions(),
         put_versions=make.put_versions(),
         delete=make.delete(),
         delete_duplicates=make.remove_duplicates("uri") if claims else None,
+        kept=make.kept() if keeps else None,
+        keep=make.keep() if keeps else None,
         taken=make.taken(),
         held=make.held(),
         shelve=make.shelve(),
@@ -220,10 +259,20 @@ class _Maker:
         An account may own millions of rows, so they never leave it. $2 is the window's last offset.
         Returns the number of rows.
         """
-        parts = [f"WITH gone AS (DELETE FROM {self.base} WHERE creator = ANY($1::text[])"
-                 f" RETURNING {self.returning})"]  # fmt: skip
+        which = f"{quoted(self.table.account or '')} = ANY($1::text[])"
+        return self._remove(self.base, which, "$2", None)
+
+    def remove_account(self) -> str:
+        """The same for one account, whose rows are found by the range of their uris: $1 and $2, as
+        for `forget_account`. $3 is the window's last offset."""
+        return self._remove(self.base, "uri >= $1 AND uri < $2", "$3", None)
+
+    def _remove(self, table: str, which: str, through: str, child: str | None) -> str:
+        counters = [counter for counter in self.counters if counter.child == child]
+        returning = listed(tuple(dict.fromkeys(c.by for c in counters))) or "1"
+        parts = [f"WITH gone AS (DELETE FROM {table} WHERE {which} RETURNING {returning})"]
         sums = []
-        for i, counter in enumerate(self.counters):
+        for i, counter in enumerate(counters):
             parts.append(
                 f", d{i} AS (SELECT {quoted(counter.by)} AS k, -count(*)::integer AS n,"
                 f" row_number() OVER (ORDER BY {quoted(counter.by)}) / {OUTBOX_KEYS_MAX} AS part"
@@ -231,7 +280,8 @@ class _Maker:
             )
             sums.append(
                 f"SELECT '{counter.aggregate}', '{counter.name}', array_agg(k ORDER BY k),"
-                f" array_agg(n ORDER BY k), '{self.name}', $2::bigint FROM d{i} GROUP BY part"
+                f" array_agg(n ORDER BY k), '{self.name}', {through}::bigint FROM d{i}"
+                " GROUP BY part"
             )
         if sums:
             parts.append(
@@ -239,8 +289,48 @@ class _Maker:
                 f" projection, through_offset) {' UNION ALL '.join(sums)})"
             )
         else:
-            parts.append(", put AS (SELECT $2::bigint)")
+            parts.append(f", put AS (SELECT {through}::bigint)")
         return "".join(parts) + " SELECT count(*) FROM gone"
+
+    def children(self, projection: Projection, home: Home) -> tuple[ChildStatements, ...]:
+        """The statements of all child tables: delete by the records' uris ($1); and all of one
+        account, as `remove_account`."""
+        width = len(self.table.columns)
+        return tuple(
+            self._child(width + at, child, home.child(child))
+            for at, child in enumerate(projection.children)
+        )
+
+    def _child(self, at: int, child: Child, table: str) -> ChildStatements:
+        counters = [counter for counter in self.counters if counter.child == child.name]
+        counted = tuple(dict.fromkeys(counter.by for counter in counters))
+        key = quoted(child.columns[0])
+        return ChildStatements(
+            at,
+            child.name,
+            child.columns,
+            counted,
+            f"DELETE FROM {table} WHERE {key} = ANY($1::text[]) RETURNING {listed(counted) or '1'}",
+            self._remove(table, f"{key} >= $1 AND {key} < $2", "$3", child.name),
+        )
+
+    def kept(self) -> str:
+        """What others have written into the rows of uris ($1)."""
+        kept = self.table.kept
+        there = " OR ".join(f"{quoted(c)} IS NOT NULL" for c in kept)
+        texts = ", ".join(f"{quoted(c)}::text" for c in kept)
+        return f"SELECT uri, {texts} FROM {self.base} WHERE uri = ANY($1::text[]) AND ({there})"
+
+    def keep(self) -> str:
+        """Writes it again ($2 and so on, texts), to the rows that have these uris ($1) by now."""
+        kinds = self.table.types
+        values = ", ".join(f"{quoted(c)} = k.{quoted(c)}::{kinds.get(c, 'text')}"
+                           for c in self.table.kept)  # fmt: skip
+        arrays = ", ".join(f"${i}::text[]" for i in range(1, len(self.table.kept) + 2))
+        return (
+            f"UPDATE {self.base} AS t SET {values} FROM unnest({arrays})"
+            f" AS k(uri, {listed(self.table.kept)}) WHERE t.uri = k.uri"
+        )
 
     def remove_duplicates(self, column: str) -> str:
         """Takes losers off the shelf and the list, by account or uri ($1)."""
@@ -271,8 +361,8 @@ class _Maker:
         return given + " UNION ALL ".join(parts)
 
     def held(self) -> str:
-        """The uris of those rows that a table holds already, the same but for `indexedAt`."""
-        columns = tuple(c for c in self.table.columns if c != "indexedAt")
+        """The uris of those rows that a table holds already, the same but for their time."""
+        columns = tuple(c for c in self.table.columns if c != self.table.time)
         values = listed(columns, "r.")
         return " UNION ALL ".join(
             f"SELECT r.uri::text FROM {self.rows} JOIN {relation} AS t ON t.uri = r.uri"

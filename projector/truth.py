@@ -66,14 +66,16 @@ class AccountTruth:
         projection: Projection,
         *,
         refused: Collection[int] = (),
-        decode: Callable[[Event], Row] | None = None,
+        decode: Callable[[Event], Row | None] | None = None,
     ) -> None:
         self.projection = projection
         table = projection.table
         self.keys: dict[str, Key] = {}
+        self._collections = projection.collections
         self._refused = refused
         self._decode = decode or projection.decoder()
-        self._at = table.columns.index("indexedAt")
+        self._at = table.columns.index(table.time)
+        self._width = len(table.columns)
         self._cid = table.columns.index("cid") if "cid" in table.columns else 0
         self._claim_at = [table.columns.index(column) for column in table.unique or ()]
         self._claims: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
@@ -87,7 +89,7 @@ class AccountTruth:
             self._claims.clear()
             self._touched.clear()
             self._removed = event.log_offset
-        elif event.kind == "commit" and event.collection == self.projection.collection:
+        elif event.kind == "commit" and event.collection in self._collections:
             self._eat_commit(event)
 
     def eat_all(self, events: Iterable[Event]) -> AccountTruth:
@@ -134,8 +136,8 @@ class AccountTruth:
     def _same(self, one: Row | None, other: Row | None) -> bool:
         if one is None or other is None:
             return False
-        at = self._at
-        return one[:at] == other[:at] and one[at + 1 :] == other[at + 1 :]
+        at, end = self._at, self._width
+        return one[:at] == other[:at] and one[at + 1 : end] == other[at + 1 : end]
 
     def _claim(self, row: Row) -> tuple[object, ...]:
         return tuple([row[i] for i in self._claim_at])

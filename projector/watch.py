@@ -33,7 +33,7 @@ class CounterOf:
     @property
     def of_owner(self) -> bool:
         """Whether rows are counted for the account that wrote them."""
-        return self.count.by == "creator"
+        return self.count.child is None and self.count.by == "creator"
 
     @property
     def full_name(self) -> str:
@@ -91,7 +91,7 @@ class Watch:
         *,
         only: Collection[str] | None = None,
         refused: Collection[int] = (),
-        decode: Callable[[Event], Row] | None = None,
+        decode: Callable[[Event], Row | None] | None = None,
     ) -> None:
         self.only = only
         self.movements: list[Movement] = []
@@ -99,14 +99,14 @@ class Watch:
         self.changed_at: dict[str, int] = {}
         self.strayed = False
         self.repeats = 0
-        self._collection = counter.projection.collection
+        self._collections = counter.projection.collections
         self._refused = refused
         self._truth = AccountTruth(counter.projection, refused=refused, decode=decode)
-        columns = counter.projection.table.columns
+        table = counter.projection.table
         self._key = key
-        self._by = columns.index(counter.count.by)
-        self._at = columns.index("indexedAt")
-        self._claim_at = [columns.index(c) for c in counter.projection.table.unique or ("uri",)]
+        self._keys_of = counter.count.keys_of()
+        self._at = table.columns.index(table.time)
+        self._claim_at = [table.columns.index(c) for c in table.unique or ("uri",)]
         self._groups: dict[Claim, dict[str, Row]] = {}
 
     def eat_all(self, events: Iterable[Event]) -> Watch:
@@ -121,7 +121,7 @@ class Watch:
             self._remove(event)
         elif (
             event.kind == "commit"
-            and event.collection == self._collection
+            and event.collection in self._collections
             and (self.only is None or event.uri in self.only)
         ):
             self._commit(event)
@@ -149,7 +149,7 @@ class Watch:
             self.repeats += self._is_repeat(event)
             return
         old, new = before.row if before else None, after.row
-        if new is not None and new[self._by] != self._key:
+        if new is not None and any(key != self._key for key in self._keys_of(new)):
             self.strayed = True
         claims = dict.fromkeys(self._claim(row) for row in (old, new) if row is not None)
         change = sum([self._put(claim, uri, new, event.log_offset) for claim in claims])
@@ -177,7 +177,7 @@ class Watch:
     def _counts(self, group: dict[str, Row]) -> str | None:
         """The uri of the group's row, where that counts for the key."""
         uri = self._first(group)
-        return uri if uri is not None and group[uri][self._by] == self._key else None
+        return uri if uri is not None and self._key in self._keys_of(group[uri]) else None
 
     def _first(self, group: dict[str, Row]) -> str | None:
         return min(group, key=lambda uri: (str(group[uri][self._at]), uri), default=None)

@@ -21,11 +21,14 @@ from projector import schema
 from projector.aggregate import audit
 from projector.daemon import Daemon
 from projector.database import Database
-from projector.declare import Aggregate, Declaration
+from projector.declare import Aggregate, Declaration, Projection
+from projector.registry import installed
 from projector.settings import Settings
 
 DECLARATIONS: list[Declaration] = [posts, follows, likes, reposts, profile_agg, post_agg]
 AGGREGATES = [d for d in DECLARATIONS if isinstance(d, Aggregate)]
+ALL: list[Declaration] = installed()
+"""Everything that the project keeps; `DECLARATIONS` are those with the most events."""
 
 KEYS = {"profile_agg": "did", "post_agg": "uri"}
 
@@ -76,8 +79,7 @@ async def tables_of(
     database: Database, names: Iterable[str] | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """All rows of tables, in one snapshot, each table in the order of its first column."""
-    names = names or [*(d.table.name for d in DECLARATIONS if not isinstance(d, Aggregate)),
-                      *KEYS, "duplicate_record"]  # fmt: skip
+    names = names or table_names(DECLARATIONS)
     connection = await database.connect("test read")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -85,16 +87,30 @@ async def tables_of(
     finally:
         await connection.close()
     return {
-        name: sorted(rows, key=lambda row: str(row.get("uri") or row.get("did")))
+        name: sorted(rows, key=lambda row: str(row.get("postUri") or row.get("uri") or row["did"]))
         for name, rows in found.items()
     }
 
 
-async def differences(database: Database) -> list[Any]:
+def table_names(declarations: Sequence[Declaration]) -> list[str]:
+    """All tables of some declarations, the list of duplicates among them."""
+    names = ["duplicate_record"]
+    for declaration in declarations:
+        if isinstance(declaration, Projection):
+            names += [declaration.table.name, *(child.name for child in declaration.children)]
+        else:
+            names.append(declaration.table)
+    return names
+
+
+async def differences(
+    database: Database, declarations: Sequence[Declaration] = DECLARATIONS
+) -> list[Any]:
     """Where invariant 7 does not hold."""
+    aggregates = [d for d in declarations if isinstance(d, Aggregate)]
     connection = await database.connect("test audit")
     try:
-        return list(await audit(connection, AGGREGATES, "bsky"))
+        return list(await audit(connection, aggregates, "bsky"))
     finally:
         await connection.close()
 

@@ -19,7 +19,7 @@ from projector.errors import CheckpointMoved
 from projector.fold import Folder, Window
 from projector.projectors import Prepared
 from projector.statements import live
-from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, rows_of
+from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, rows_of, table_names
 from tests.support.logs import read_events
 
 PROJECTIONS = [d for d in DECLARATIONS if isinstance(d, Projection)]
@@ -39,6 +39,7 @@ EMPTIED = [
     "projector.lease",
     *HIDDEN,
     *(f'bsky."{p.table.name}"' for p in PROJECTIONS),
+    *(f'bsky."{c.name}"' for p in PROJECTIONS for c in p.children),
     *(f"bsky.{name}" for name in KEYS),
     "bsky.duplicate_record",
 ]
@@ -328,10 +329,9 @@ class Stage:
 
     async def tables(self) -> dict[str, list[dict[str, Any]]]:
         """The tables of projections, as `tests.support.engine.tables_of` has them."""
-        names = [*(p.table.name for p in PROJECTIONS), *KEYS, "duplicate_record"]
-        found = {name: await rows_of(self.auditor, name) for name in names}
+        found = {name: await rows_of(self.auditor, name) for name in table_names(DECLARATIONS)}
         return {
-            name: sorted(rows, key=lambda row: str(row.get("uri") or row.get("did")))
+            name: sorted(rows, key=lambda r: str(r.get("postUri") or r.get("uri") or r["did"]))
             for name, rows in found.items()
         }
 

@@ -30,6 +30,7 @@ FOLLOW, LIKE, REPOST, POST = (
 COLLECTIONS = (FOLLOW, LIKE, REPOST, POST)
 DIDS = [f"did:plc:{name * 24}" for name in "abcdef"]
 CIDS = [f"bafyrei{digit * 51}a" for digit in "234567"]
+BLOB = f"bafkrei{'a' * 51}a"
 BEGIN = datetime(2026, 7, 4, 12, tzinfo=UTC)
 TID_DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
 
@@ -170,7 +171,21 @@ def record_of(happening: Happening) -> bytes:
             record["reply"] = {"root": ref, "parent": ref}
         if content:
             record["langs"] = ["en", "pt-BR"]
+        if content or happening.subject:
+            record["embed"] = embed_of(content, {"record": ref} if happening.subject else None)
     return json.dumps(record).encode()
+
+
+def embed_of(images: int, quoted: dict[str, object] | None) -> dict[str, object]:
+    """An embed of so many images, or of a post, or of both."""
+    image = {"alt": "U+0000 is here: \0", "image": {"$type": "blob", "ref": {"$link": BLOB},
+             "mimeType": "image/png", "size": 1}}  # fmt: skip
+    media = {"$type": "app.bsky.embed.images", "images": [image] * images}
+    if quoted is None:
+        return media
+    record = {"$type": "app.bsky.embed.record"} | quoted
+    kind = "app.bsky.embed.recordWithMedia"
+    return {"$type": kind, "record": record, "media": media} if images else record
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ It eats events one at a time, in the order of the log:
   subject) the one with the smallest (indexedAt, uri) has the row. The others are in
   `duplicate_record`, with the winner's uri as `duplicateOf` and their own cid and indexedAt.
 - U+0000 in text and tags, and surrogates that have no partner, become U+FFFD.
+- A post's embeds have their rows as long as the post has its own.
 - Aggregates count rows. A key of which all counts are zero has no row.
 """
 
@@ -52,11 +53,13 @@ COUNTS = {
             "likeCount": ("like", "subject"),
             "replyCount": ("post", "replyParent"),
             "repostCount": ("repost", "subject"),
-            "quoteCount": ("", ""),
+            "quoteCount": ("quote", "subject"),
             "bookmarkCount": ("", ""),
         },
     ),
 }
+EMBEDS = ("post_embed_image", "post_embed_external", "post_embed_record", "post_embed_video",
+          "post_embed_gallery_image", "quote")  # fmt: skip
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 FLAGS = ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules", "hasThreadGate",
          "hasPostGate")  # fmt: skip
@@ -119,10 +122,15 @@ class Model:
                      "indexedAt": row["indexedAt"]}
                     for row in rows if row is not winner
                 ]  # fmt: skip
+        for name in EMBEDS:
+            tables[name] = [row for post in tables["post"] for row in post["embeds"].get(name, [])]
+        tables["post"] = [{c: v for c, v in row.items() if c != "embeds"} for row in tables["post"]]
         for name, (key, counters) in COUNTS.items():
             tables[name] = counted(tables, key, counters)
         return {
-            name: sorted(rows, key=lambda row: str(row.get("uri") or row.get("did")))
+            name: sorted(
+                rows, key=lambda row: str(row.get("postUri") or row.get("uri") or row["did"])
+            )
             for name, rows in tables.items()
         }
 
@@ -139,8 +147,23 @@ def counted(tables: Tables, key: str, counters: dict[str, tuple[str, str]]) -> l
 
 def same(row: Row, other: Row | None) -> bool:
     """Whether two rows say the same, whenever it was said."""
-    leave = ("indexedAt", "sortAt")
+    leave = ("indexedAt", "sortAt", "embeds")
     return other is not None and all(row[c] == other[c] for c in row if c not in leave)
+
+
+def embeds_of(post: Row, embed: Any) -> Tables:
+    """The rows of what a post embeds, of the kinds that `tests.support.histories` makes."""
+    uri, inner = post["uri"], embed.get("record", {})
+    ref, images = inner.get("record", inner), embed.get("media", embed).get("images", [])
+    quote = {c: post[c] for c in ("uri", "cid", "createdAt", "indexedAt", "sortAt")}
+    return {
+        "post_embed_image": [
+            {"postUri": uri, "position": str(at), "imageCid": image["image"]["ref"]["$link"],
+             "alt": UNSTORABLE.sub("\ufffd", image["alt"])} for at, image in enumerate(images)],
+        "post_embed_record":
+            [{"postUri": uri, "embedUri": ref["uri"], "embedCid": ref["cid"]}] if ref else [],
+        "quote": [quote | {"subject": ref["uri"], "subjectCid": ref["cid"]}] if ref else [],
+    }  # fmt: skip
 
 
 def row_of(event: Event, uri: str) -> Row | None:
@@ -163,6 +186,7 @@ def row_of(event: Event, uri: str) -> Row | None:
     lists = {c: json.dumps(record[c]).replace(r"\u0000", r"\ufffd") if record.get(c) else None
              for c in ("langs", "tags")}  # fmt: skip
     return row | lists | dict.fromkeys(FLAGS) | {
+        "embeds": embeds_of(row, record.get("embed", {})),
         "text": UNSTORABLE.sub("\ufffd", record["text"]),
         "replyRoot": reply["root"].get("uri"),
         "replyRootCid": reply["root"].get("cid"),
