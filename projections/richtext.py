@@ -100,14 +100,15 @@ _decode_facets = json.Decoder(_WithFacets).decode
 
 
 def facets_json(facets: list[Facet] | UnsetType, record: bytes | None, path: str) -> str | None:
-    """The JSON of a description's facets as the record has it; None where there are none.
+    """The JSON of a description's facets, without white space; None where there are none.
 
     Raises as `check_facets`.
     """
     if facets is UNSET:
         return None
     check_facets(facets, path)
-    return bytes(_decode_facets(record or b"").descriptionFacets).decode()
+    raw = bytes(_decode_facets(record or b"").descriptionFacets)
+    return json.format(raw, indent=-1).decode()
 
 
 def check_labels(raw: Raw, path: str) -> None:

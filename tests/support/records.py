@@ -79,6 +79,17 @@ def post(**fields: Any) -> dict[str, Any]:
     return record | fields
 
 
+SELVES = {
+    "app.bsky.labeler.service",
+    "app.bsky.actor.profile",
+    "app.bsky.actor.status",
+    "app.bsky.notification.declaration",
+    "chat.bsky.actor.declaration",
+    "com.germnetwork.declaration",
+}
+"""Collections of which an account has one record, under the key `self`."""
+
+
 def event_of(record: dict[str, Any] | bytes, collection: str | None = None) -> Event:
     """A create of the record, given as a value or as JSON."""
     if isinstance(record, bytes):
@@ -87,7 +98,8 @@ def event_of(record: dict[str, Any] | bytes, collection: str | None = None) -> E
         text = json.dumps(record).encode()
         collection = collection or str(record.get("$type"))
     moment = 1731824491461334
-    return Event(1, DID, "commit", "create", collection, "3lb4rbqitunyc", "r", CID, text, moment)
+    rkey = "self" if collection in SELVES else "3lb4rbqitunyc"
+    return Event(1, DID, "commit", "create", collection, rkey, "r", CID, text, moment)
 
 
 def record_event(message: object) -> Event | None:
@@ -110,14 +122,27 @@ def record_event(message: object) -> Event | None:
 
 
 def assert_storable(projection: Projection, row: Row) -> None:
-    """Fails unless the row has the table's columns, of text (or JSON text) that Postgres takes."""
-    for column, cell in zip(projection.table.columns, row, strict=True):
-        if cell is None:
-            continue
-        assert isinstance(cell, str)
-        cell.encode()
-        texts = json.loads(cell) if column in projection.table.types else [cell]
-        assert not any("\0" in text for text in texts)
+    """Fails unless the row has the table's columns, of text (or JSON text) that Postgres takes, and
+    such rows of the child tables."""
+    width = len(projection.table.columns)
+    for column, cell in zip(projection.cells[:width], row[:width], strict=True):
+        assert_text(cell, is_json=column in projection.table.types)
+    for child, inner in zip(projection.children, row[width:], strict=True):
+        assert inner is None or inner
+        for one in inner or ():
+            assert len(one) == len(child.columns)
+            assert one[0] == row[0]
+            for cell in one:
+                assert_text(cell)
+
+
+def assert_text(cell: object, *, is_json: bool = False) -> None:
+    if cell is None:
+        return
+    assert isinstance(cell, str)
+    cell.encode()
+    texts = json.loads(cell) if is_json else [cell]
+    assert not any("\0" in text for text in texts)
 
 
 def golden(name: str) -> Iterator[Any]:
