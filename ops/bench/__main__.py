@@ -36,6 +36,8 @@ from projector.registry import installed
 
 Part = Callable[[], Awaitable[list[Section]]]
 
+CORE: Final = ("post", "follow", "like", "repost", "profile_agg", "post_agg")
+"""What is kept in a run without options: nearly all events of the network are of these."""
 DEFAULT: Final = (*throughput.PARTS, "apply", "latency", "follows", "alternatives")
 """What a run without options measures, in less than ten minutes."""
 LONG: Final = ("sizes", "projections", "rebuild", "rebuild-live", "resources", "bloat")
@@ -50,7 +52,9 @@ async def measure(options: argparse.Namespace) -> Report:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     collect_rarely()
-    async with place(options.database, settings(), installed(), options.postgres) as where:
+    wanted = options.projections
+    declared = [d for d in installed() if d.name in wanted or wanted == ["all"]]
+    async with place(options.database, settings(), declared, options.postgres) as where:
         about = {**machine(), "postgres": await where.server_version()}
         chosen = {name: value for name, value in vars(options).items() if name != "database"}
         report = Report(about, chosen)
@@ -108,6 +112,8 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="a setting of the server of our own; may be repeated")  # fmt: skip
     add("--only", type=lambda text: text.split(","), default=list(DEFAULT),
         help=f"parts, by commas: {', '.join(DEFAULT)} [these]; {', '.join(LONG)}")  # fmt: skip
+    add("--projections", type=lambda text: text.split(","), default=list(CORE), metavar="NAME,NAME",
+        help=f"what is kept: all, or these [{','.join(CORE)}]")  # fmt: skip
     add("--backlog", type=int, default=1_000_000, metavar="EVENTS",
         help="events of `resources` [1,000,000]")  # fmt: skip
     add("--sizes", type=lambda text: [int(n) for n in text.split(",")], metavar="N,N",

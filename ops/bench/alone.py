@@ -20,7 +20,7 @@ from ops.bench.workload import Feed, Workload
 from projector.database import Database
 from projector.declare import Aggregate, Declaration, Projection
 
-OF_COLLECTION: Final = "SELECT count(*) FROM projector.event_log WHERE collection = $1"
+OF_COLLECTION: Final = "SELECT count(*) FROM projector.event_log WHERE collection = ANY($1)"
 MERGED: Final = "SELECT events FROM projector.checkpoint WHERE projection = $1"
 
 
@@ -54,7 +54,7 @@ class Alone:
         async with place.fresh() as database:
             await append(place, database, feed.batches, [])
             for projection in self.projections:
-                events = await _number(database, OF_COLLECTION, projection.collection)
+                events = await _number(database, OF_COLLECTION, projection.collections)
                 into = self.tables.usages(projection.name, events)
                 await project(place, database, into, [projection.name])
             for aggregate in self.aggregates:
@@ -80,7 +80,7 @@ class Alone:
         )
 
 
-async def _number(database: Database, sql: str, of: str) -> int:
+async def _number(database: Database, sql: str, of: str | Sequence[str]) -> int:
     connection = await database.connect("bench")
     try:
         return int(await connection.fetchval(sql, of))

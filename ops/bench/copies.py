@@ -30,18 +30,21 @@ def copies_of(
 
 def _projection(projection: Projection, suffix: str, collection_suffix: str) -> Projection:
     table = projection.table
+    children = [child.name for child in projection.children]
     return replace(
         projection,
         name=projection.name + suffix,
         collection=projection.collection + collection_suffix,
         table=replace(table, name=table.name + suffix, duplicates=table.duplicates + suffix),
-        ddl=_renamed(projection.ddl, (table.name, table.duplicates), suffix),
+        also={name + collection_suffix: reading for name, reading in projection.also.items()},
+        children=tuple(replace(c, name=c.name + suffix) for c in projection.children),
+        ddl=_renamed(projection.ddl, (*children, table.name, table.duplicates), suffix),
     )
 
 
 def _aggregate(aggregate: Aggregate, suffix: str, projections: dict[str, Projection]) -> Aggregate:
     counters = {
-        name: Count(projections[count.of.name], count.by)
+        name: Count(projections[count.of.name], count.by, count.child and count.child + suffix)
         for name, count in aggregate.counters.items()
         if count.of.name in projections
     }

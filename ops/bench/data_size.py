@@ -152,6 +152,8 @@ class Copy:
             if not isinstance(aggregate, Aggregate):
                 continue
             for name, count in aggregate.counters.items():
+                if count.child:
+                    continue  # The rows that are loaded have none in child tables.
                 at = count.of.table.columns.index(count.by)
                 keys = [row[at] for row in rows[count.of.collection] if row[at] is not None]
                 await self.connection.execute(

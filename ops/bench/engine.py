@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 
 import asyncpg
 
@@ -56,7 +58,8 @@ class Engine:
             if event.kind == "commit":
                 commits.setdefault(event.collection, []).append(event)
         for folder, writer in self.tables:
-            concerned = commits.get(writer.projection.collection, [])
+            parts = [commits.get(c, []) for c in writer.projection.collections]
+            concerned = sorted(chain(*parts), key=attrgetter("log_offset"))
             window = Window(after, self.offset, concerned, removals)
             await self._write(connection, folder, writer, window)
 

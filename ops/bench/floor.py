@@ -47,6 +47,7 @@ def tables_of(place: Place) -> list[str]:
     for declaration in place.declarations:
         if isinstance(declaration, Projection):
             names[declaration.table.name] = None
+            names.update(dict.fromkeys(child.name for child in declaration.children))
             if declaration.table.unique:
                 names[declaration.table.duplicates] = None
         else:

@@ -199,7 +199,7 @@ def counts_statement(aggregate: Aggregate, schema: str) -> str:
     sums = ", ".join(f"sum(n) FILTER (WHERE counter = '{name}')" for name in names)
     counts = " UNION ALL ".join(
         f"SELECT '{name}' AS counter, {quoted(count.by)} AS k, count(*) AS n"
-        f" FROM {quoted(schema)}.{quoted(count.of.table.name)}"
+        f" FROM {quoted(schema)}.{quoted(count.table)}"
         f" WHERE {quoted(count.by)} IS NOT NULL GROUP BY 2"
         for name, count in aggregate.counters.items()
     )
