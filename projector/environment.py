@@ -15,8 +15,10 @@ from cyclopts import Parameter
 
 from events.crashpoints import VARIABLE as CRASH_VARIABLE
 from projector.database import Database
+from projector.declare import Declaration
 from projector.embedded_postgres import EmbeddedPostgres
 from projector.errors import HeldByAnother, UsageError
+from projector.registry import kept
 from projector.settings import Settings, current, parse
 
 DATABASE_VARIABLE: Final = "PROJECTOR_DATABASE_URL"
@@ -77,6 +79,11 @@ def take_settings(arguments: Sequence[str]) -> list[str]:
 def settings() -> Settings:
     """The settings in force. Raises `UsageError` for an unknown or unreadable variable."""
     return current(_given, OTHER_VARIABLES)
+
+
+def declared() -> list[Declaration]:
+    """What is kept, by the settings in force. Raises `UsageError`."""
+    return kept(settings().projections)
 
 
 @asynccontextmanager

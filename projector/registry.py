@@ -35,6 +35,21 @@ def installed() -> list[Declaration]:
     return order
 
 
+def kept(names: str) -> list[Declaration]:
+    """Those of all declarations that are named, by commas; `*`: all.
+
+    Raises `UsageError` for a name that is not installed, and for an aggregate without what it
+    counts.
+    """
+    every = installed()
+    if names.strip() == "*":
+        return every
+    wanted = chosen([name.strip() for name in names.split(",") if name.strip()], every)
+    found = [declaration for declaration in every if declaration.name in wanted]
+    _check(found)
+    return found
+
+
 def chosen(names: Sequence[str], declarations: Sequence[Declaration]) -> list[str]:
     """The names, checked. Raises `UsageError` for one that is not installed."""
     known = [declaration.name for declaration in declarations]
@@ -52,7 +67,7 @@ def _check(declarations: Sequence[Declaration]) -> None:
                 if count.of.name not in names:
                     raise UsageError(
                         f"{declaration.name}.{counter} counts {count.of.name}, which is not "
-                        "installed"
+                        "installed, or not among the projections that are kept"
                     )
                 if count.of.also:
                     raise UsageError(

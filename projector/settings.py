@@ -25,6 +25,7 @@ class Settings:
     """The settings; the defaults suit one small machine. Units are in the names."""
 
     schema: str = _setting("bsky", "Schema of the projections' tables.")
+    projections: str = _setting("*", "Projections that are kept: names by commas, or *.")
     window_events_max: int = _setting(20_000, "Most log offsets applied in one transaction.")
     window_events_min: int = _setting(500, "Least log offsets in a window that was too slow.")
     window_seconds: float = _setting(2.0, "A window that takes longer halves the next.", 0.001)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -32,7 +33,7 @@ from projector.embedded_redis import EmbeddedUnavailable, find_redis_servers
 from projector.environment import settings
 from projector.errors import ProjectorError
 from projector.memory import collect_rarely
-from projector.registry import installed
+from projector.registry import kept
 
 Part = Callable[[], Awaitable[list[Section]]]
 
@@ -52,8 +53,10 @@ async def measure(options: argparse.Namespace) -> Report:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     collect_rarely()
-    wanted = options.projections
-    declared = [d for d in installed() if d.name in wanted or wanted == ["all"]]
+    os.environ["PROJECTOR_PROJECTIONS"] = (
+        "*" if options.projections == ["all"] else ",".join(options.projections)
+    )  # For the processes that it starts, too.
+    declared = kept(os.environ["PROJECTOR_PROJECTIONS"])
     async with place(options.database, settings(), declared, options.postgres) as where:
         about = {**machine(), "postgres": await where.server_version()}
         chosen = {name: value for name, value in vars(options).items() if name != "database"}

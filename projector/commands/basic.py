@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from projector import schema
 from projector.database import masked
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.output import console, print_json, status_tables, table
-from projector.registry import installed
 from projector.settings import Settings
 from projector.settings import table as settings_table
 from projector.status import read_status
@@ -19,7 +18,7 @@ async def init(*, common: Common = COMMON) -> None:
         connection = await database.first_connect("init")
         try:
             done = await schema.create(
-                connection, installed(), chosen.schema, partition_events=chosen.partition_events
+                connection, declared(), chosen.schema, partition_events=chosen.partition_events
             )
         finally:
             await connection.close()
@@ -34,7 +33,7 @@ async def init(*, common: Common = COMMON) -> None:
 async def status(*, common: Common = COMMON) -> None:
     """Show the log's head, and of each projection and source where it is and how far behind."""
     chosen = settings()
-    declarations = installed()
+    declarations = declared()
     async with opened(common, chosen) as database:
         connection = await database.first_connect("status")
         try:

@@ -11,11 +11,10 @@ from typing import Final
 from projector.aggregate import audit, audited_keys
 from projector.commands.up import Run, everything, started
 from projector.declare import Aggregate
-from projector.environment import COMMON, Common
+from projector.environment import COMMON, Common, declared
 from projector.errors import CheckFailed
 from projector.ingest import read_log_head
 from projector.output import console, print_json
-from projector.registry import installed
 
 FOLDER: Final = Path("projector-demo")
 
@@ -56,7 +55,7 @@ async def demo(*, events: int = 200_000, seed: int = 1, common: Common = COMMON)
 
 
 async def _prove(run: Run, events: int, seconds: float) -> None:
-    aggregates = [d for d in installed() if isinstance(d, Aggregate)]
+    aggregates = [d for d in declared() if isinstance(d, Aggregate)]
     connection = await run.database.connect("verify")
     try:
         differences = await audit(connection, aggregates, run.settings.schema)

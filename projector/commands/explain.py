@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from projector import schema
 from projector.declare import Declaration, Projection
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.explain import Explanation, Numbers
 from projector.explain import explain as explain_key
@@ -23,7 +23,6 @@ from projector.movements import Report
 from projector.output import console, errors, print_json, table
 from projector.parting import Parting, bisect_counter, bisect_row
 from projector.plot import terminal_plot, write_plot
-from projector.registry import installed
 from projector.watch import find_counter
 
 READ_SETTINGS = {"plan_cache_mode": "force_custom_plan"}
@@ -60,7 +59,7 @@ async def explain(
     """
     if last < 1 or search_events < 0:
         raise UsageError("--last must be 1 or more, --search-events 0 or more")
-    chosen, found = settings(), find_counter(counter, installed())
+    chosen, found = settings(), find_counter(counter, declared())
     async with _connected(common, "explain", (found.aggregate, found.projection)) as connection:
         with _progress() as report:
             explained = await explain_key(
@@ -175,7 +174,7 @@ async def history(
     for path, kind in files:
         if path.suffix != kind:
             raise UsageError(f"the name of {path} must end with {kind}")
-    found = find_counter(counter, installed())
+    found = find_counter(counter, declared())
     async with _connected(common, "history", ()) as connection:
         with _progress() as report:
             course = await read_history(
@@ -212,7 +211,7 @@ async def bisect(name: str, key: str, /, *, common: Common = COMMON) -> None:
     key
         What the counter counts for; or the at-uri of the row.
     """
-    chosen, declarations = settings(), installed()
+    chosen, declarations = settings(), declared()
     rows = [d for d in declarations if isinstance(d, Projection) and d.name == name]
     counter = None if rows else find_counter(name, declarations)
     read = rows if counter is None else (counter.aggregate, counter.projection)

@@ -19,14 +19,13 @@ from projector import ingest as flow
 from projector import schema
 from projector.daemon import Daemon, stop_on_signals
 from projector.database import Database, close_quietly, masked, one_line
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CannotConnect, UsageError
 from projector.generating import write_lines
 from projector.ingest import LogSink
 from projector.lease import LeaseKeeper
 from projector.output import console, errors, print_json
 from projector.registry import chosen as chosen_names
-from projector.registry import installed
 from projector.settings import Settings
 from projector.sources import StreamTarget, source_of
 from projector.telemetry import exported
@@ -120,7 +119,7 @@ async def run(
         End with 0 when all that was in the log at the start is in the tables and counts.
     """
     chosen = settings()
-    declarations = installed()
+    declarations = declared()
     only = chosen_names(names, declarations)
     async with opened(common, chosen) as database:
         await _check(database, only)
@@ -170,7 +169,7 @@ async def generate(
 async def _check(database: Database, only: list[str] | None = None) -> None:
     connection = await database.first_connect("check")
     try:
-        declarations = [] if only is None else installed()
+        declarations = [] if only is None else declared()
         wanted = [d for d in declarations if not only or d.name in only]
         await schema.check(connection, wanted)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -10,11 +10,10 @@ from projector import schema
 from projector.commands.archive import held
 from projector.database import APPLY_SETTINGS
 from projector.declare import Projection
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import UsageError
 from projector.forget import Eraser, Erasure, Receipt
 from projector.output import console, print_json
-from projector.registry import installed
 
 FORGET_SETTINGS = {**APPLY_SETTINGS, "synchronous_commit": "on"}
 """As a projector's, but durable: what was said to be erased is."""
@@ -43,7 +42,7 @@ async def forget(
     if not did.startswith("did:"):
         raise UsageError(f"{did} is no DID, such as did:plc:…")
     chosen = settings()
-    declarations = installed()
+    declarations = declared()
     async with opened(common, chosen) as database:
         connection = await database.first_connect("forget", **FORGET_SETTINGS)
         try:

@@ -12,7 +12,7 @@ from events.syntax import is_did
 from projector import schema
 from projector.database import Database
 from projector.differences import ALTERED, EXTRA, MISSING
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.heal import HEAL_SETTINGS, found_accounts, heal_counters
 from projector.heal import heal as heal_accounts
@@ -20,7 +20,6 @@ from projector.mend import Mender, Patch
 from projector.output import console, print_json
 from projector.output import shown as shown_cell
 from projector.patch import Change
-from projector.registry import installed
 
 LINES_MAX = 200
 """How many lines of one patch are printed; JSON has all."""
@@ -53,7 +52,7 @@ async def heal(
     if not dids and not all_differences:
         raise UsageError("say which: DIDs, or --all-differences")
     chosen = settings()
-    declarations = installed()
+    declarations = declared()
     async with opened(common, chosen) as database:
         connection = await database.first_connect("heal", **HEAL_SETTINGS)
         try:

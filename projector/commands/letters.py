@@ -15,7 +15,7 @@ from events.event import Decoded
 from projector import schema
 from projector.database import APPLY_SETTINGS
 from projector.declare import Declaration, Projection
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.letters import (
     DeadLetter,
@@ -27,7 +27,6 @@ from projector.letters import (
     retry_message,
 )
 from projector.output import console, print_json, table
-from projector.registry import installed
 from projector.settings import Settings
 from projector.sources import Decoder, decoders_of
 
@@ -125,7 +124,7 @@ async def retry(*ids: int, which: Selection = ANY, common: Common = COMMON) -> N
         The letters' ids.
     """
     chosen = settings()
-    declarations = installed()
+    declarations = declared()
     async with opened(common, chosen) as database:
         connection = await database.first_connect("dead letters", **RETRY_SETTINGS)
         try:

@@ -15,13 +15,12 @@ from projector.as_of import AsOf
 from projector.building import Show
 from projector.compare import Comparison
 from projector.declare import Projection
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.moments import offset_at
 from projector.output import console, errors, print_json, table
 from projector.rebuild import DIFFERENCES_MAX, Options, Outcome, Rebuild
 from projector.registry import chosen as chosen_names
-from projector.registry import installed
 
 
 async def rebuild(
@@ -56,7 +55,7 @@ async def rebuild(
     abandon
         Only remove what an unfinished rebuild, or --keep-old, has left.
     """
-    declarations = installed()
+    declarations = declared()
     if every == bool(names):
         raise UsageError("name the projections to rebuild, or --all (projector rebuild --help)")
     wanted = chosen_names(names, declarations) if names else [d.name for d in declarations]
@@ -101,7 +100,7 @@ async def rollback(
     names
         Projections.
     """
-    declarations = installed()
+    declarations = declared()
     if not names:
         raise UsageError("name the projections to roll back (projector rollback --help)")
     wanted = chosen_names(names, declarations)
@@ -146,7 +145,7 @@ async def as_of(
     into
         The schema to make them in; it must not exist yet.
     """
-    declarations = installed()
+    declarations = declared()
     wanted = chosen_names(names, declarations) if names else [d.name for d in declarations]
     chosen = settings()
     async with opened(common, chosen) as database:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from projector import schema
 from projector.commands.heal import print_patch
 from projector.declare import Aggregate, Declaration, Projection
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import UsageError
 from projector.heal import HEAL_SETTINGS
 from projector.mend import Mender, Patch
@@ -22,7 +22,6 @@ from projector.moments import offset_at
 from projector.output import console, errors, print_json
 from projector.projectors import read_checkpoint
 from projector.registry import chosen as chosen_names
-from projector.registry import installed
 from projector.replay import Replay
 
 LISTED_MAX = 100_000
@@ -50,7 +49,7 @@ async def replay(
         The last offset, or a moment; none: the projection's checkpoint.
     """
     chosen = settings()
-    declarations = installed()
+    declarations = declared()
     chosen_names([name], declarations)
     projection = _table(name, declarations)
     async with opened(common, chosen) as database:

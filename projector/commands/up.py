@@ -20,11 +20,10 @@ from projector.commands.flow import into_log
 from projector.daemon import Daemon, first_failure, stop_on_signals
 from projector.database import Database, masked
 from projector.declare import Declaration
-from projector.environment import COMMON, Common, held_alone, opened, settings
+from projector.environment import COMMON, Common, declared, held_alone, opened, settings
 from projector.ingest import ingest
 from projector.live import Picture
 from projector.output import console
-from projector.registry import installed
 from projector.settings import Settings
 from projector.sources import StreamTarget, source_of
 from projector.status import read_status
@@ -101,7 +100,7 @@ async def everything(run: Run, stop: asyncio.Event) -> bool:
     """Ingest and projections side by side until `stop`; with `until_caught_up`, until the source
     has ended and all of it is in tables and counts: then, and only then, it returns True."""
     finished = False
-    declarations = installed()
+    declarations = declared()
     daemon = Daemon(run.database, declarations, run.settings)
     async with entrance(run, stop) as feeding, watched(run, declarations):
         projecting = asyncio.create_task(daemon.run(stop), name="projections")
@@ -220,7 +219,7 @@ async def _show(picture: Picture, quiet: bool) -> None:
 async def _prepare(database: Database, chosen: Settings) -> None:
     connection = await database.first_connect("init")
     try:
-        declarations = installed()
+        declarations = declared()
         await schema.create(
             connection, declarations, chosen.schema, partition_events=chosen.partition_events
         )

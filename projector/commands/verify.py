@@ -22,12 +22,11 @@ from rich.progress import (
 )
 
 from projector import schema
-from projector.environment import COMMON, Common, opened, settings
+from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.logcheck import mend_head
 from projector.output import console, errors, print_json, table
 from projector.prove_all import Report
-from projector.registry import installed
 from projector.verifying import Verification, Verifier
 
 ROWS_SHOWN_MAX: Final = 100
@@ -69,7 +68,7 @@ async def verify(
     if sample < 0:
         raise UsageError("--sample is a number of accounts, 1 or more")
     chosen = settings()
-    declarations = installed()
+    declarations = declared()
     async with opened(common, chosen) as database:
         connection = await database.first_connect("verify")
         try:

@@ -14,16 +14,20 @@ from typing import Any
 
 import msgspec
 
+from tests.support.engine import DECLARATIONS
 from tests.support.harness import until
 
 COMMAND = (sys.executable, "-m", "projector.cli")
+KEPT = ",".join(declaration.name for declaration in DECLARATIONS)
 OURS = ("PROJECTOR_", "OTEL_", "LOG_LEVEL")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of this process without what would change the program's ways."""
+    """The environment of this process without what would change the program's ways; the projections
+    are those of `tests.support.engine.DECLARATIONS`."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
-    return kept | {"COLUMNS": "200", "NO_PROXY": "127.0.0.1,localhost"} | more
+    own = {"COLUMNS": "200", "NO_PROXY": "127.0.0.1,localhost", "PROJECTOR_PROJECTIONS": KEPT}
+    return kept | own | more
 
 
 @dataclass(frozen=True, slots=True)
