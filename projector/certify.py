@@ -10,12 +10,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Final
 
 import asyncpg
-import msgspec
 
 from events.event import Event
 from events.generate import Generator
@@ -23,7 +22,9 @@ from events.history import WholeLog
 from events.log import read_head
 from projector import certify_rows
 from projector.certify_history import accounts, delivered, interleaved, made_up
-from projector.certify_scratch import Cutting, Scratch, Torn, Trial, ddl_faults
+from projector.certify_scratch import Cutting, Scratch, Torn, Trial
+from projector.certify_sheet import Check, Plan
+from projector.certify_tables import ddl_faults
 from projector.daemon import Daemon
 from projector.database import Database, one_line
 from projector.declare import Aggregate, Declaration, Projection, Row
@@ -39,34 +40,14 @@ RECORDS_MAX: Final = 500
 TAIL_EVENTS: Final = 50_000
 """How much of a log's end is searched for records."""
 GENERATED_EVENTS: Final = 20_000
+SCHEMA: Final = "certify"
+"""Not the one that is usual: DDL must not take it for granted."""
 
 Made = list[Row | str]
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the sheet: what was tried of a projection, and why it failed.
-
-    `seed` repeats a failure of a trial; None where chance has no part in it.
-    """
-
-    projection: str
-    name: str
-    passed: bool
-    detail: str = ""
-    seed: int | None = None
-
-
 Show = Callable[[str, str], None]
 """Told of the projection and what is being tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is tried: so many histories, of so many events, beginning with a seed."""
-
-    seed: int
-    rounds: int
-    events: int
 
 
 def concerned(
@@ -84,25 +65,33 @@ def concerned(
     return aggregates, [*others, *aggregates]
 
 
-async def records_in_log(database: Database, collection: str) -> list[bytes]:
-    """Records of a collection out of the end of a database's log; none where there is no log.
+async def log_head(database: Database) -> int:
+    """The last offset of a database's log; 0 where there is no log."""
+    connection = await database.first_connect("certify head")
+    try:
+        return await read_head(connection)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return 0
+    finally:
+        await connection.close()
 
-    The same log gives the same, so that a seed repeats what it chose of them.
+
+async def records_in_log(database: Database, collection: str, through: int) -> list[bytes]:
+    """Records of a collection out of the log's last events through an offset.
+
+    The same offset gives the same records, so that a seed repeats what it chose of them.
     """
     connection = await database.first_connect("certify records")
     log = WholeLog()
     try:
-        head = await read_head(connection)
-        found: list[bytes] = []
-        async for events in log.scan(connection, max(head - TAIL_EVENTS, 0), head, [collection]):
-            found += [event.record for event in events if event.record and event.kind == "commit"]
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return []
+        found: set[bytes] = set()
+        after = max(through - TAIL_EVENTS, 0)
+        async for events in log.scan(connection, after, through, [collection]):
+            found |= {event.record for event in events if event.record and event.kind == "commit"}
     finally:
         await log.close()
         await connection.close()
-    found = sorted(set(found))
-    return Random(0).sample(found, min(len(found), RECORDS_MAX))
+    return Random(0).sample(sorted(found), min(len(found), RECORDS_MAX))
 
 
 def records_made_up(collection: str) -> list[bytes]:
@@ -133,6 +122,7 @@ class Certifier:
         self.show = show
         self.settings = replace(
             settings,
+            schema=SCHEMA,
             window_events_max=WINDOW_EVENTS_MAX,
             window_events_min=1,
             outbox_rows_max=2,
@@ -141,7 +131,7 @@ class Certifier:
             audit_accounts_per_second=0.0,
         )
         self.aggregates, self.everything = concerned(projection, declarations)
-        self.scratch = Scratch(server, self.everything, settings.schema)
+        self.scratch = Scratch(server, self.everything, SCHEMA)
         self.checks: list[Check] = []
 
     async def run(self) -> list[Check]:
@@ -185,7 +175,9 @@ class Certifier:
         """Makes the template: the DDL makes what the declaration says."""
         try:
             template = await self.scratch.make_template()
-            faults = await ddl_faults(template, self.projection, self.scratch.schema)
+            faults = await ddl_faults(
+                template, self.projection, self.aggregates, self.scratch.schema
+            )
         except asyncpg.PostgresError as error:
             faults = [f"its DDL is refused: {one_line(error)}"]
         self._note("tables", iter(faults))

@@ -25,7 +25,7 @@ from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.prove import prove_accounts
 from projector.reader import LogReader
-from projector.statements import live, quoted
+from projector.statements import live
 
 PARTITION_EVENTS: Final = 100_000
 ATTEMPTS_MAX: Final = 2_000
@@ -35,6 +35,11 @@ CUT_AFTER_MAX: Final = 40
 LETTERS: Final = """
 SELECT error FROM projector.dead_letter WHERE projection = $1 AND stage = 'apply' ORDER BY id
 """
+EVENTS: Final = """
+SELECT log_offset, kind, action FROM projector.event_log
+WHERE did = $1 AND (rkey = $2 OR kind IN ('account', 'sync')) ORDER BY log_offset
+"""
+EVENTS_SHOWN_MAX: Final = 12
 
 
 class Scratch:
@@ -211,6 +216,17 @@ class Trial:
         """What Postgres said of rows that it would not take."""
         return [row["error"] for row in await self._ask(LETTERS, self.projection.name)]
 
+    async def _events_of(self, uri: str) -> str:
+        """What the log has of a record, the latest last."""
+        did, _, key = uri.removeprefix("at://").partition("/")
+        rows = await self._ask(EVENTS, did, key.rpartition("/")[2])
+        told = [
+            f"{row['log_offset']} " + ("" if row["kind"] == "commit" else f"{row['kind']} ")
+            + row["action"] for row in rows
+        ]  # fmt: skip
+        more = "… " if len(told) > EVENTS_SHOWN_MAX else ""
+        return more + ", ".join(told[-EVENTS_SHOWN_MAX:])
+
     async def _ask(self, query: str, *values: object) -> list[asyncpg.Record]:
         connection = await self.database.connect("certify read")
         try:
@@ -232,48 +248,12 @@ class Trial:
             await connection.close()
         if verdict.subject.through != head:
             return [f"applied through offset {verdict.subject.through} of {head}"]
-        found = [
-            f"{d.part} {d.uri} is {d.kind} {' '.join(d.columns)} (event {d.log_offset})"
-            for d in verdict.differences
-        ]
+        found = []
+        for d in verdict.differences:
+            what = " ".join((d.part, d.uri, "is", d.kind, *d.columns))
+            found.append(f"{what}; its events in the log: {await self._events_of(d.uri)}")
         return found + [
-            f"{d.aggregate}.{d.counter} of {d.key} is {d.stored} + {d.pending} pending, and "
-            f"{d.counted} rows"
+            f"{d.aggregate}.{d.counter} of {d.key}: {d.stored} stored and {d.pending} pending, "
+            f"but {d.counted} rows"
             for d in differences
         ]
-
-
-COLUMNS: Final = """
-SELECT attname FROM pg_attribute
-WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped
-"""
-UNIQUE: Final = """
-SELECT (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute AS a
-    WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)) AS columns
-FROM pg_index AS i WHERE i.indrelid = $1::text::regclass AND i.indisunique AND i.indpred IS NULL
-"""
-
-
-async def ddl_faults(database: Database, projection: Projection, name: str) -> list[str]:
-    """What the table that the DDL made lacks of what the declaration says."""
-    table = projection.table
-    relation = f"{quoted(name)}.{quoted(table.name)}"
-    connection = await database.connect("certify look")
-    try:
-        there = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", relation)
-        if not there:
-            return [f"its DDL makes no table {table.name} in {{schema}}"]
-        columns = {row[0] for row in await connection.fetch(COLUMNS, relation)}
-        keys = [set(row["columns"]) for row in await connection.fetch(UNIQUE, relation)]
-    finally:
-        await connection.close()
-    found = [
-        f"its DDL makes {table.name} without the column {column}, which the declaration writes"
-        for column in table.columns
-        if column not in columns
-    ]
-    if {"uri"} not in keys:
-        found.append(f"its DDL gives {table.name} no primary key uri")
-    if table.unique and set(table.unique) not in keys:
-        found.append(f"its DDL gives {table.name} no unique index on {', '.join(table.unique)}")
-    return found

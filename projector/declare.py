@@ -49,7 +49,8 @@ class Table:
 
     `unique` names the columns of which one account may hold each combination once (a follow's
     subject); it must contain `creator`. Of several live records with the same combination the one
-    with the smallest (`indexedAt`, `uri`) has the row; the others are listed in `duplicates`.
+    with the smallest (`indexedAt`, `uri`) has the row; the others are listed in `duplicates`, a
+    table that the projection's `ddl` must make as well (`projections/duplicate_record.sql`).
     """
 
     name: str

@@ -13,21 +13,22 @@ from random import Random
 
 import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from projector.certify import (
     RECORDS_MAX,
     Certifier,
-    Check,
-    Plan,
     Show,
+    log_head,
     records_in_log,
     records_made_up,
 )
+from projector.certify_sheet import Check, Plan, complaint, sheet_json, sheet_lines
 from projector.database import Database
 from projector.declare import Aggregate, Declaration, Projection
 from projector.environment import COMMON, Common, opened, settings
 from projector.errors import CheckFailed, UsageError
-from projector.output import console, errors, print_json, table
+from projector.output import console, errors, print_json
 from projector.registry import chosen as chosen_names
 from projector.registry import installed
 
@@ -40,12 +41,14 @@ async def certify(
     rounds: int = 3,
     events: int = 300,
     seed: int | None = None,
+    through: int | None = None,
     common: Common = COMMON,
 ) -> None:
     """Try projections against made-up histories: repeats, kills, takeovers, torn windows, rebuilds.
 
-    Prints a line a check, and ends with 1 where one fails; the seed it names repeats it. All of it
-    happens in scratch databases, made on the server and removed again; what is there is only read.
+    Prints a line a check, and ends with 1 where one fails; the seed it names makes that history
+    again. All of it happens in scratch databases, made on the server and removed again; what is
+    there is only read.
 
     Parameters
     ----------
@@ -60,6 +63,8 @@ async def certify(
         How many events a history has.
     seed
         Chooses records and histories; the same seed chooses the same.
+    through
+        The last offset of the log whose records are used; none: the log's head.
     """
     if not names:
         raise UsageError("name the projections to certify (projector certify --help)")
@@ -67,21 +72,27 @@ async def certify(
         raise UsageError("--rounds is 1 or more, and --events 10 or more")
     declarations = installed()
     projections = _chosen(names, declarations)
-    chosen = settings()
-    plan = Plan(Random().randrange(SEEDS_MAX) if seed is None else seed, rounds, events)
+    in_file = None if records is None else _read(records)
+    plan = Plan(Random().randrange(SEEDS_MAX) if seed is None else seed, rounds, events, records)
     checks: list[Check] = []
     async with _server(common) as (server, log):
+        if log is not None and records is None:
+            plan = replace(plan, through=await _through(log, through))
         with _shown(common) as show:
             for projection in projections:
-                found = await _records(projection, records, log, len(projections))
+                found = await _records(projection, in_file, log, plan)
                 certifier = Certifier(
-                    server, declarations, chosen, projection, records=found, plan=plan, show=show
-                )
+                    server, declarations, settings(), projection,
+                    records=found, plan=plan, show=show,
+                )  # fmt: skip
                 checks += await certifier.run()
-    _print(checks, plan, as_json=common.json)
-    failed = [check for check in checks if not check.passed]
-    if failed:
-        raise CheckFailed(_complaint(failed, len(checks), plan, records))
+    if common.json:
+        print_json(sheet_json(checks, plan))
+    else:
+        for part in sheet_lines(checks, plan):
+            console.print(part, soft_wrap=isinstance(part, Text))
+    if failed := [check for check in checks if not check.passed]:
+        raise CheckFailed(complaint(failed, len(checks), plan))
 
 
 def _chosen(names: Sequence[str], declarations: Sequence[Declaration]) -> list[Projection]:
@@ -108,26 +119,38 @@ async def _server(common: Common) -> AsyncIterator[tuple[Database, Database | No
             yield database, None
 
 
+async def _through(log: Database, asked: int | None) -> int | None:
+    """The last offset whose record is used; None where there is no log."""
+    head = await log_head(log)
+    if asked is not None and not 0 < asked <= head:
+        raise UsageError(f"--through {asked} is not in the log, which ends at {head}")
+    return (asked or head) or None
+
+
 async def _records(
-    projection: Projection, file: Path | None, log: Database | None, projections: int
+    projection: Projection, in_file: dict[bytes, object] | None, log: Database | None, plan: Plan
 ) -> list[bytes]:
+    """The records that a projection is tried with: of a file, else of the log, else made up."""
     collection = projection.collection
-    if file is not None:
-        found = _read(file, collection if projections > 1 else None)
-    else:
-        found = await records_in_log(log, collection) if log is not None else []
-        found = found or records_made_up(collection)
+    found: list[bytes] = []
+    if in_file is not None:
+        # Those that say what they are of are nobody else's.
+        found = [raw for raw, of in in_file.items() if of in (None, collection)][:RECORDS_MAX]
+    elif log is not None and plan.through is not None:
+        found = await records_in_log(log, collection, plan.through)
+    if not found and in_file is None:
+        found = records_made_up(collection)
     if not found:
         raise UsageError(
             f"no records of {collection} to try {projection.name} with: "
-            + (f"{file} has none" if file else "name a file of them by --records, a line each")
+            + (f"{plan.records} has none" if plan.records else "name a file of them by --records")
         )
     return found
 
 
-def _read(file: Path, collection: str | None) -> list[bytes]:
-    """The records of a file, those of one collection by their `$type`."""
-    found = []
+def _read(file: Path) -> dict[bytes, object]:
+    """The records of a file, a line each, and what they say is their `$type`."""
+    found = {}
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
@@ -139,9 +162,8 @@ def _read(file: Path, collection: str | None) -> list[bytes]:
             record = msgspec.json.decode(line, type=dict[str, object])
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise UsageError(f"{file}, line {number} is no JSON object: {error}") from error
-        if collection is None or record.get("$type") == collection:
-            found.append(line.strip())
-    return found[:RECORDS_MAX]
+        found[line.strip()] = record.get("$type")
+    return found
 
 
 @contextmanager
@@ -159,41 +181,3 @@ def _shown(common: Common) -> Iterator[Show]:
             progress.update(task, description=f"{name}: {what}", completed=time.monotonic() - begun)
 
         yield show
-
-
-def _print(checks: Sequence[Check], plan: Plan, *, as_json: bool) -> None:
-    passed = all(check.passed for check in checks)
-    if as_json:
-        print_json(
-            {
-                "passed": passed, "seed": plan.seed, "rounds": plan.rounds, "events": plan.events,
-                "checks": checks,
-            }
-        )  # fmt: skip
-        return
-    rows = [
-        (check.projection, check.name, "pass" if check.passed else "FAIL", check.seed)
-        for check in checks
-    ]
-    console.print(table("certificate", ("projection", "check", "result", "seed"), rows))
-    for check in checks:
-        if not check.passed:
-            line = f"{check.projection}, {check.name}: {check.detail}"
-            console.print(line, markup=False, soft_wrap=True)
-    if not passed and not any(check.name == "stored" for check in checks):
-        console.print("Histories were not tried: that is for what passes all of these.")
-    if passed:
-        console.print(
-            f"[bold green]passed[/]: {len(checks)} checks, {plan.rounds} histories of "
-            f"{plan.events} events each, from seed {plan.seed}."
-        )
-
-
-def _complaint(failed: Sequence[Check], checks: int, plan: Plan, records: Path | None) -> str:
-    first = next((check for check in failed if check.seed is not None), failed[0])
-    words = ["projector certify", first.projection]
-    if first.seed is not None:
-        words += ["--seed", str(first.seed), "--rounds 1 --events", str(plan.events)]
-    if records is not None:
-        words += ["--records", str(records)]
-    return f"{len(failed)} of {checks} checks failed; {' '.join(words)} repeats the first"

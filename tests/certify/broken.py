@@ -76,6 +76,7 @@ WITHOUT_COLUMN = WITHOUT_COLUMN.replace('LEAST("createdAt", "indexedAt")', '"ind
 WITHOUT_UNIQUE = blocks.ddl.replace(
     ' STORED,\n    CONSTRAINT actor_block_unique_subject UNIQUE (creator, "subjectDid")', " STORED"
 )
+WITHOUT_LIST = blocks.ddl.partition("CREATE TABLE IF NOT EXISTS {schema}.duplicate_record")[0]
 
 
 def pure(event: Event, record: Block) -> Row:
@@ -100,7 +101,17 @@ BROKEN: dict[str, tuple[Projection, str, str]] = {
     "a table without its claim": (
         replace(blocks, ddl=WITHOUT_UNIQUE),
         "tables",
-        "no unique index on creator, subjectDid",
+        "unique index on creator, subjectDid alone",
+    ),
+    "a table without a list of those that wait": (
+        replace(blocks, ddl=WITHOUT_LIST),
+        "tables",
+        r"no table duplicate_record.*duplicate_record\.sql",
+    ),
+    "a schema by its name": (
+        replace(blocks, ddl=blocks.ddl.replace("{schema}", "bsky")),
+        "tables",
+        "schema .bsky. does not exist",
     ),
     "ddl that is none": (replace(blocks, ddl="CREATE TABEL x (y int);"), "tables", "refused"),
     "a row that raises": (replace(blocks, row=raising), "rows", "KeyError.*daemon would stop"),
