@@ -20,6 +20,7 @@ from projector import __version__
 from projector.commands import (
     archive,
     basic,
+    certify,
     demo,
     explain,
     flow,
@@ -68,6 +69,7 @@ app.command(heal.heal)
 app.command(replay.replay)
 app.command(archive.archive)
 app.command(forget.forget)
+app.command(certify.certify)
 app.command(basic.show_settings, name="settings")
 dead_letters = App(name="dead-letters", help="What could not be decoded or applied, kept whole.")
 dead_letters.command(letters.list_letters, name="list")
