@@ -43,7 +43,7 @@ GENERATED_EVENTS: Final = 20_000
 SCHEMA: Final = "certify"
 """Not the one that is usual: DDL must not take it for granted."""
 
-Made = list[Row | str]
+Made = list[Row | str | None]
 
 
 Show = Callable[[str, str], None]
@@ -183,7 +183,7 @@ class Certifier:
         self._note("tables", iter(faults))
 
     async def _trials(self, made: Made) -> None:
-        good = [r for r, row in zip(self.records, made, strict=True) if not isinstance(row, str)]
+        good = [r for r, row in zip(self.records, made, strict=True) if isinstance(row, tuple)]
         trials: dict[str, Callable[[_Round], Awaitable[list[str]]]] = {
             "stored": _Round.stored,
             "one window": _Round.one_window,

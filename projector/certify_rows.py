@@ -85,11 +85,9 @@ def shaped(
     elif made and all(row is None or isinstance(row, str) for row in made):
         yield f"none of {len(made)} records makes a row under a usual record key: nothing to try"
     for number, (record, row) in enumerate(zip(records, made, strict=True), 1):
-        if (
-            row is not None
-            and not isinstance(row, str)
-            and (fault := _fault(projection, record, row, number))
-        ):
+        if row is None or isinstance(row, str):
+            continue
+        if fault := _fault(projection, record, row, number):
             yield f"{fault}, for {_shown(record)}"
             return
 
@@ -99,15 +97,15 @@ def _fault(projection: Projection, record: bytes, row: Row, number: int) -> str 
     if type(row) is not tuple or len(row) != len(projection.cells):
         return f"row makes {len(row)} values of {len(projection.cells)} columns of {table.name}"
     cells = dict(zip(table.columns, row, strict=False))
+    must = {"uri": event.uri, "creator": event.did, "indexedAt": event.indexed_at}
+    for name, value in must.items():
+        if cells.get(name, value) != value:
+            return f"row says {name}={cells[name]!r}, and the event {value!r}"
     if table.unique and not any(event.did in str(cells.get(name)) for name in table.unique):
         return (
             f"unique={table.unique!r} of {table.name} lacks creator: a claim is one account's, or "
             "accounts would take rows from each other in the order in which they happen to come"
         )
-    must = {"uri": event.uri, "creator": event.did, "indexedAt": event.indexed_at}
-    for name, value in must.items():
-        if cells.get(name, value) != value:
-            return f"row says {name}={cells[name]!r}, and the event {value!r}"
     for name, value in cells.items():
         if name not in table.types and not isinstance(value, str | None):
             return f"row gives {name} the value {value!r}, and the column is text (Table.types)"
@@ -159,10 +157,8 @@ def differing(
     why = f"; {', '.join(asked)} in it" if (asked := sorted(impurities(projection))) else ""
     for record, first, second in zip(records, one, other, strict=True):
         if first != second:
-            names = [
-                name for name, a, b in zip(projection.cells, first or (), second or (), strict=False)
-                if a != b
-            ]  # fmt: skip
+            cells = zip(projection.cells, first or (), second or (), strict=False)
+            names = [name for name, a, b in cells if a != b]
             what = f"column {names[0]}" if names and not isinstance(first, str) else "refusal"
             yield (
                 f"one record makes two rows, that differ in {what}: row asks a clock, chance or a "
