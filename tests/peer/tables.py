@@ -1,0 +1,45 @@
+"""The rows of all tables of a `bsky` schema, in the form of the golden results."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+from tests.peer.schema import names
+
+Row: TypeAlias = dict[str, Any]
+Tables: TypeAlias = dict[str, list[Row]]
+
+ROWS: Final = 'SELECT to_jsonb(t) FROM bsky."{}" t'
+NOT_OF_EVENTS: Final = ("view_param",)
+
+
+async def all_tables(connection: asyncpg.Connection) -> Tables:
+    """The rows of every table that has some, sorted; without what numbering and clocks make."""
+    found: Tables = {}
+    for name in await names(connection):
+        if name not in NOT_OF_EVENTS:
+            rows = [json.loads(row[0]) for row in await connection.fetch(ROWS.format(name))]
+            if rows:
+                found[name] = sorted((_cleaned(name, row) for row in rows), key=canonical)
+    return found
+
+
+def canonical(value: Any) -> str:
+    """One text for what is the same JSON."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _cleaned(table: str, row: Row) -> Row:
+    """As golden/README.md has it; what the peer takes from the wall clock is masked."""
+    if table == "notification":
+        row.pop("id")
+        if row["reason"] == "unverified":
+            row["sortAt"] = "the clock"
+    if table == "op_thread_reply" and row["deletedAt"] is not None:
+        row["deletedAt"] = True
+    if table == "record":
+        row["json"] = json.loads(row["json"])
+    return row
