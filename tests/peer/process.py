@@ -21,7 +21,6 @@ SETTINGS: Final = {
     "BSKY_BSYNC_URL": "http://127.0.0.1:9",
     "MOD_SERVICE_DID": "did:web:moderation.test",
     "BSKY_ADMIN_PASSWORDS": ADMIN_PASSWORD,
-    "NODE_ENV": "test",
     "LOG_ENABLED": "false",
     "NODE_NO_WARNINGS": "1",
 }

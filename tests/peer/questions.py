@@ -14,6 +14,8 @@ VIEWERS_MAX: Final = 4
 BATCH: Final = 25
 PAGE: Final = 20
 
+SEARCHED: Final = ("someone", "begin", "feed", "renamed")
+
 POST: Final = "app.bsky.feed.post"
 AUTHOR_FEEDS: Final = ("posts_with_replies", "posts_no_replies", "posts_with_media",
                        "posts_and_author_threads", "posts_with_video")  # fmt: skip
@@ -131,7 +133,12 @@ def _of_the_data_plane(known: Named) -> Iterator[Question]:
     for method, collection in (("GetListCounts", "list"), ("GetStarterPackCounts", "starterpack")):
         for uris in _batches(known.uris[f"app.bsky.graph.{collection}"]):
             yield Question(method, {"refs": [{"uri": uri} for uri in uris]})
-    yield Question("GetAllLabelers")
+    for uris in _batches(known.posts):
+        yield Question("GetPostRecords", {"uris": uris, "includeOpThreadMetadata": True})
+    for term in SEARCHED:
+        for method in ("SearchActors", "SearchStarterPacks"):
+            yield Question(method, {"term": term, "limit": PAGE})
+        yield Question("SearchFeedGenerators", {"query": term, "limit": PAGE})
     for did in known.dids:
         yield from _of_an_account(did, known)
     for uri in known.posts + known.uris["app.bsky.feed.generator"]:
@@ -144,10 +151,9 @@ def _of_the_data_plane(known: Named) -> Iterator[Question]:
 def _of_an_account(did: str, known: Named) -> Iterator[Question]:
     for method in ("GetFollowers", "GetFollows", "GetTimeline", "GetActorLikes", "GetActorReposts",
                    "GetNotifications", "GetBlocks", "GetBlocklistSubscriptions", "GetActorLists",
-                   "GetActorFeeds", "GetActorStarterPacks", "GetVerificationsIssued"):  # fmt: skip
+                   "GetActorFeeds", "GetActorStarterPacks"):  # fmt: skip
         yield _paged(method, actorDid=did)
     yield from (_paged("GetAuthorFeed", actorDid=did, feedType=kind) for kind in range(5))
-    yield _paged("GetVerificationsReceived", subjectDid=did)
     yield Question("GetUnreadNotificationCount", {"actorDid": did})
     others = known.dids[:BATCH]
     for method in ("GetActorFollowsActors", "GetRelationships", "GetFollowsFollowing"):
@@ -158,7 +164,9 @@ def _of_an_account(did: str, known: Named) -> Iterator[Question]:
     yield Question("GetListMembership", {"actorDid": did, "listUris": lists})
     refused = {"actorDid": did, "subjectUris": lists}
     yield Question("GetReferencelistoptoutsByActorAndSubjects", refused)
-    refs = [{"uri": uri} for uri in known.posts[:BATCH]]
+    liked = known.posts[:BATCH]
+    yield Question("GetKnownLikers", {"actorDid": did, "subjectUris": liked, "limit": PAGE})
+    refs = [{"uri": uri} for uri in liked]
     for method in ("GetLikesByActorAndSubjects", "GetRepostsByActorAndSubjects"):
         yield Question(method, {"actorDid": did, "refs": refs})
 

@@ -1,7 +1,8 @@
 // serve.mjs URL: the AppView's data-plane server over a database, and its public server over that.
-// Prints {"dataplane": PORT, "appview": PORT}, and serves until standard input ends.
+// Prints {"appview": PORT}; then calls the data plane by the AppView's own client: each line of
+// input {"method", "params"} is answered with the response as JSON, or {"code", "message"}.
 
-import { Secp256k1Keypair, appview, open } from './packages.mjs'
+import { Secp256k1Keypair, answerLines, appview, open } from './packages.mjs'
 
 const NOWHERE = 'http://127.0.0.1:9'
 
@@ -17,11 +18,15 @@ const config = appview.ServerConfig.readEnv({
 })
 const server = appview.BskyAppView.create({ config, signingKey: await Secp256k1Keypair.create() })
 const listening = await server.start()
-process.stdout.write(
-  JSON.stringify({ dataplane: dataplane.server.address().port, appview: listening.address().port }) + '\n',
-)
+process.stdout.write(JSON.stringify({ appview: listening.address().port }) + '\n')
 
-for await (const _ of process.stdin);
+await answerLines(async ({ method, params }) => {
+  try {
+    return (await server.ctx.dataplane[method](params)).toJson()
+  } catch (error) {
+    return { code: appview.Code[error.code] ?? 'Internal', message: error.message }
+  }
+})
 await server.destroy()
 await dataplane.destroy()
 await db.close()
