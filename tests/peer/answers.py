@@ -8,13 +8,14 @@ import binascii
 import http.client
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
 from projector.errors import ProjectorError
 from tests.peer.process import ADMIN_PASSWORD, Program, program
 from tests.peer.questions import Question
+from tests.peer.tables import canonical
 
 Difference: TypeAlias = tuple[str, Any, Any]
 """A place in an answer, what was expected there, and what was found."""
@@ -22,23 +23,24 @@ Difference: TypeAlias = tuple[str, Any, Any]
 PAGES_MAX: Final = 10
 ASK_SECONDS_MAX: Final = 60
 BROKEN: Final = ("Internal", "Unimplemented", "Unknown", "InternalServerError")
-UNORDERED: Final = frozenset[str]()
-"""Procedures that give their rows in whatever order the table has them."""
+UNORDERED: Final = ("GetFollowsFollowing", "app.bsky.graph.getKnownFollowers")
+"""They give rows in whatever order the tables have them: found by asking a shuffled copy."""
 
 
 class Asked:
     """The data plane and the AppView over one database."""
 
-    def __init__(self, servers: Program, port: int) -> None:
+    def __init__(self, servers: Program, appview: http.client.HTTPConnection) -> None:
         self._servers = servers
-        self._appview = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_SECONDS_MAX)
+        self._appview = appview
 
     async def answer(self, question: Question) -> Any:
         """The answer, or the error's name, as JSON; all pages of what has pages."""
         pages = [await self._page(question, question.params)]
         while question.paged and (cursor := pages[-1].get("cursor")) and len(pages) < PAGES_MAX:
             pages.append(await self._page(question, {**question.params, "cursor": cursor}))
-        return pages if question.paged else pages[0]
+        answer = pages if question.paged else pages[0]
+        return _sorted(answer) if question.method in UNORDERED else answer
 
     async def _page(self, question: Question, params: dict[str, Any]) -> Any:
         if "." in question.method:
@@ -77,6 +79,14 @@ def _readable(value: Any) -> Any:
             for key, item in value.items()}  # fmt: skip
 
 
+def _sorted(value: Any) -> Any:
+    if isinstance(value, list):
+        return sorted((_sorted(item) for item in value), key=canonical)
+    if isinstance(value, dict):
+        return {key: _sorted(item) for key, item in value.items()}
+    return value
+
+
 def _record(text: str) -> Any:
     try:
         return json.loads(base64.b64decode(text, validate=True))
@@ -88,7 +98,9 @@ def _record(text: str) -> Any:
 async def served(url: str) -> AsyncIterator[Asked]:
     """The peer's servers over a database, while the block runs."""
     async with program("serve", url) as servers:
-        yield Asked(servers, (await servers.heard())["appview"])
+        port = (await servers.heard())["appview"]
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_SECONDS_MAX)) as to:
+            yield Asked(servers, to)
 
 
 def differences(expected: Any, found: Any, path: str = "") -> Iterator[Difference]:

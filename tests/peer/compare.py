@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
 
-from tests.peer.answers import Difference, differences, served
+from tests.peer.answers import Asked, Difference, differences, served
 from tests.peer.questions import Question, questions
 from tests.peer.tables import canonical
 
@@ -51,24 +51,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "…"
 
 
-async def compare(
-    expected_url: str,
-    found_url: str,
-    events: Sequence[bytes],
-    wanted: Callable[[Question], bool] = lambda _: True,
-) -> Comparison:
-    """Asks what the events suggest, of the peer's servers over one database and the other."""
+async def compare(expected_url: str, found_url: str, events: Sequence[bytes]) -> Comparison:
+    """Asks all that the events suggest of the peer's servers over one database and the other."""
     for url in (expected_url, found_url):
         await execute(url, TRUST)
-    result = Comparison()
     async with served(expected_url) as expecting, served(found_url) as finding:
-        for question in filter(wanted, questions(events)):
-            result.asked[question.method] += 1
-            expected, found = await asyncio.gather(
-                expecting.answer(question), finding.answer(question)
-            )
-            if places := list(differences(expected, found)):
-                result.differing.append((question, places))
+        return await asked(expecting, finding, questions(events))
+
+
+async def asked(expecting: Asked, finding: Asked, of: Iterable[Question]) -> Comparison:
+    """Asks both."""
+    result = Comparison()
+    for question in of:
+        result.asked[question.method] += 1
+        expected, found = await asyncio.gather(expecting.answer(question), finding.answer(question))
+        if places := list(differences(expected, found)):
+            result.differing.append((question, places))
     return result
 
 

@@ -27,6 +27,7 @@ class Population:
         self.spare: list[Ref] = []
         self.lists: list[Ref] = []
         self.feeds: list[Ref] = []
+        self.pack: Ref = {}
 
     def live(self) -> None:
         """All of it, in order."""
@@ -37,7 +38,14 @@ class Population:
         for _ in range(POSTS):
             self._post()
         self._react()
+        self._join()
         self._leave()
+
+    def _join(self) -> None:
+        """Some come by a starter pack."""
+        for did in self.dids[-2:]:
+            joined = {"displayName": "New here", "joinedViaStarterPack": self.pack}
+            self.world.put(did, "app.bsky.actor.profile", joined, "self")
 
     def _arrive(self) -> None:
         for i, did in enumerate(self.dids):
@@ -87,7 +95,8 @@ class Population:
         self.world.put(self.dids[9], GRAPH + "listblock", {"subject": self.lists[1]["uri"]})
         reference = self.lists[2]["uri"]
         self.world.put(self.dids[5], GRAPH + "referencelistoptout", {"subject": reference})
-        self.world.put(self.dids[2], GRAPH + "starterpack", {"name": "Begin here", "list": reference})
+        pack = {"name": "Begin here", "list": reference}
+        self.pack = self.world.put(self.dids[2], GRAPH + "starterpack", pack)
         for i in range(3):
             self.feeds.append(self.world.put(self.dids[i], FEED + "generator", {
                 "did": "did:web:feeds.test", "displayName": f"Feed {i}"}, f"feed{i}"))  # fmt: skip
@@ -176,9 +185,14 @@ class Population:
                     if self.random.random() < share:
                         record: Record = {"subject": post}
                         if kind == "like" and self.random.random() < 0.1:
-                            record["via"] = self.random.choice(reposts)
+                            record["via"] = self._via(post, reposts)
                         made.append(self.world.put(did, FEED + kind, record))
             self.spare += self.random.sample(made, len(made) // 10)
+
+    def _via(self, post: Ref, reposts: list[Ref]) -> Ref:
+        """A repost of somebody else's: one who is told twice of one like is told in no order."""
+        others = [r for r in reposts if r["uri"].split("/")[2] != post["uri"].split("/")[2]]
+        return self.random.choice(others)
 
     def _leave(self) -> None:
         for ref in self.spare:

@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-SUBJECTS_MAX: Final = 60
+SUBJECTS_MAX: Final = 30
 """How many accounts, posts, lists, … are asked about: those that most events name."""
 VIEWERS_MAX: Final = 4
 BATCH: Final = 25
-PAGE: Final = 20
+PAGE: Final = 30
+KNOWN_FOLLOWERS_MAX: Final = 100
 
 SEARCHED: Final = ("someone", "begin", "feed", "renamed")
 
 POST: Final = "app.bsky.feed.post"
-AUTHOR_FEEDS: Final = ("posts_with_replies", "posts_no_replies", "posts_with_media",
-                       "posts_and_author_threads", "posts_with_video")  # fmt: skip
+AUTHOR_FEEDS: Final = ("posts_with_replies", "posts_and_author_threads")
+AUTHOR_FEED_TYPES: Final = range(5)
+"""Of the data plane: those two, media only, no replies, video only."""
 RECORDS: Final = {
     "GetPostRecords": POST,
     "GetLikeRecords": "app.bsky.feed.like",
@@ -153,7 +155,7 @@ def _of_an_account(did: str, known: Named) -> Iterator[Question]:
                    "GetNotifications", "GetBlocks", "GetBlocklistSubscriptions", "GetActorLists",
                    "GetActorFeeds", "GetActorStarterPacks"):  # fmt: skip
         yield _paged(method, actorDid=did)
-    yield from (_paged("GetAuthorFeed", actorDid=did, feedType=kind) for kind in range(5))
+    yield from (_paged("GetAuthorFeed", actorDid=did, feedType=kind) for kind in AUTHOR_FEED_TYPES)
     yield Question("GetUnreadNotificationCount", {"actorDid": did})
     others = known.dids[:BATCH]
     for method in ("GetActorFollowsActors", "GetRelationships", "GetFollowsFollowing"):
@@ -205,8 +207,10 @@ def _of_the_appview(known: Named) -> Iterator[Question]:
 def _of_a_profile(did: str, viewer: str, known: Named) -> Iterator[Question]:
     yield Question("app.bsky.actor.getProfile", {"actor": did}, viewer)
     yield Question("app.bsky.graph.getRelationships", {"actor": did, "others": known.dids[:BATCH]})
-    for name in ("getFollows", "getFollowers", "getKnownFollowers", "getLists", "getActorStarterPacks"):
+    for name in ("getFollows", "getFollowers", "getLists", "getActorStarterPacks"):
         yield _paged(f"app.bsky.graph.{name}", viewer, actor=did)
+    known_followers = {"actor": did, "limit": KNOWN_FOLLOWERS_MAX}
+    yield Question("app.bsky.graph.getKnownFollowers", known_followers, viewer)
     yield _paged("app.bsky.feed.getActorFeeds", viewer, actor=did)
     for kind in AUTHOR_FEEDS:
         yield _paged("app.bsky.feed.getAuthorFeed", viewer, actor=did, filter=kind)

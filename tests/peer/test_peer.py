@@ -1,0 +1,106 @@
+"""The AppView's own software, run: it agrees with the golden results, and answers over our tables.
+
+Run by `make peer` only: it installs the published packages and takes minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from projector.embedded_postgres import EmbeddedPostgres
+from tests.peer.answers import served
+from tests.peer.compare import TRUST, asked, compare, execute
+from tests.peer.damage import DAMAGES, SHUFFLE, copy, restore
+from tests.peer.fill import fill
+from tests.peer.population import everyday
+from tests.peer.questions import questions
+from tests.peer.schema import kept, peer_schema
+from tests.peer.servers import server
+from tests.peer.tables import Tables, all_tables, canonical
+from tests.support.corpus import golden_lines
+from tests.support.own_server import make_database
+from tests.support.shared import require_shared
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(1800)]
+
+EVENTS = everyday()
+
+
+@pytest.fixture(scope="module")
+def pg15() -> Iterator[EmbeddedPostgres]:
+    with server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def filled(pg15: EmbeddedPostgres) -> str:
+    """A database that the peer filled from the small network."""
+
+    async def make() -> str:
+        url = await make_database(pg15, "filled")
+        said = await fill(url, EVENTS)
+        assert said.refused == {}
+        await execute(url, TRUST)
+        return url
+
+    return asyncio.run(make())
+
+
+async def tables_of(url: str) -> Tables:
+    connection = await asyncpg.connect(url)
+    try:
+        return await all_tables(connection)
+    finally:
+        await connection.close()
+
+
+def golden_tables(folder: Path) -> Tables:
+    return {
+        path.name.partition(".")[0]: sorted(map(json.loads, gzip.open(path)), key=canonical)
+        for path in (folder / "tables").iterdir()
+    }
+
+
+async def test_the_kept_schema_is_the_peers(pg15: EmbeddedPostgres) -> None:
+    assert await peer_schema(await make_database(pg15, "fresh")) == kept()
+
+
+@pytest.mark.parametrize("name", ["posts", "whole"])
+async def test_the_peer_makes_the_golden_tables(pg15: EmbeddedPostgres, name: str) -> None:
+    url = await make_database(pg15, name)
+    said = await fill(url, golden_lines(name))
+    assert said.refused == {}
+    assert await tables_of(url) == golden_tables(require_shared() / "golden" / name)
+
+
+async def test_the_same_rows_at_other_places_are_told_as_equal(
+    pg15: EmbeddedPostgres, filled: str
+) -> None:
+    shuffled = await copy(pg15, "filled", "shuffled")
+    await execute(shuffled, SHUFFLE)
+    result = await compare(filled, shuffled, EVENTS)
+    assert result.differing == []
+    assert result.asked.total() > 1000
+
+
+async def test_damage_to_any_table_is_told(pg15: EmbeddedPostgres, filled: str) -> None:
+    damaged = await copy(pg15, "filled", "damaged")
+    every = questions(EVENTS)
+    untold = []
+    async with served(filled) as expecting, served(damaged) as finding:
+        for damage in DAMAGES:
+            await execute(damaged, damage.sql)
+            result = await asked(expecting, finding, [q for q in every if q.method == damage.method])
+            places = [place for _, found in result.differing for place, _, _ in found]
+            if not any(damage.place in place for place in places):
+                untold.append(damage.table)
+            await restore(damaged, damage.table, filled)
+    assert untold == []
+    assert await tables_of(damaged) == await tables_of(filled)
