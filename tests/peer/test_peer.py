@@ -10,6 +10,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -19,12 +20,14 @@ from tests.peer.answers import served
 from tests.peer.compare import TRUST, asked, compare, execute
 from tests.peer.damage import DAMAGES, SHUFFLE, copy, restore
 from tests.peer.fill import fill
+from tests.peer.play import kept as kept_scenarios
+from tests.peer.play import play_all, stage
 from tests.peer.population import everyday
 from tests.peer.questions import questions
 from tests.peer.schema import kept, peer_schema
 from tests.peer.servers import server
-from tests.peer.tables import Tables, all_tables, canonical
-from tests.support.corpus import golden_lines
+from tests.peer.tables import Tables, all_tables, canonical, normal
+from tests.support.corpus import golden_lines, lines_of
 from tests.support.own_server import make_database
 from tests.support.shared import require_shared
 
@@ -78,6 +81,30 @@ async def test_the_peer_makes_the_golden_tables(pg15: EmbeddedPostgres, name: st
     said = await fill(url, golden_lines(name))
     assert said.refused == {}
     assert await tables_of(url) == golden_tables(require_shared() / "golden" / name)
+
+
+async def test_the_peer_plays_the_golden_scenarios(pg15: EmbeddedPostgres) -> None:
+    """Step by step: what it refuses, and all its tables."""
+    lines = lines_of("golden/scenarios.jsonl.gz")
+    assert len(lines) == 49
+    async with stage(await make_database(pg15, "golden_scenarios")) as peer:
+        for scenario in map(json.loads, lines):
+            steps = scenario["steps"]
+            played = await peer.play(json.dumps(step["event"]).encode() for step in steps)
+            assert [s["accepted"] for s in played] == [s["accepted"] for s in steps]
+            assert states(played) == states(steps), scenario["scenario"]
+
+
+def states(steps: list[dict[str, Any]]) -> list[Tables]:
+    """All tables after each step."""
+    found: list[Tables] = []
+    for step in steps:
+        found.append(normal(step["tables"]) if "tables" in step else found[-1] if found else {})
+    return found
+
+
+async def test_the_kept_scenarios_are_what_the_peer_does(pg15: EmbeddedPostgres) -> None:
+    assert await play_all(await make_database(pg15, "kept_scenarios")) == kept_scenarios()
 
 
 async def test_the_same_rows_at_other_places_are_told_as_equal(

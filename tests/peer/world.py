@@ -13,12 +13,14 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
+from events.event import EPOCH
 from tests.support.corpus import dag_cbor_cid
 
 Record: TypeAlias = dict[str, Any]
 Ref: TypeAlias = dict[str, str]
 
 BEGIN: Final = datetime(2025, 3, 1, 12, tzinfo=UTC)
+EVERY: Final = timedelta(seconds=1)
 ALPHABET: Final = "234567abcdefghijklmnopqrstuvwxyz"
 WORDS: Final = "rain tea over the quiet harbour we saw two herons and a late train".split()
 
@@ -29,11 +31,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.lines: list[bytes] = []
-
-    @property
-    def now(self) -> datetime:
+        self.now = BEGIN
         """The next event's time."""
-        return BEGIN + timedelta(seconds=len(self.lines))
 
     def did(self) -> str:
         """A new account's."""
@@ -41,7 +40,8 @@ class World:
 
     def created(self) -> str:
         """A record's own time: a little before it came."""
-        return f"{self.now - timedelta(milliseconds=self.random.randint(1, 900)):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+        at = self.now - timedelta(milliseconds=self.random.randint(1, 900))
+        return f"{at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
     def text(self) -> str:
         """Some words."""
@@ -53,7 +53,9 @@ class World:
         cid = "b" + base64.b32encode(b"\x01\x55\x12\x20" + digest).decode().lower().rstrip("=")
         return {"$type": "blob", "ref": {"$link": cid}, "mimeType": kind, "size": 1000}
 
-    def put(self, did: str, collection: str, record: Record, rkey: str = "", *, update: bool = False) -> Ref:
+    def put(
+        self, did: str, collection: str, record: Record, rkey: str = "", *, update: bool = False
+    ) -> Ref:
         """A create, or an update; answers with a strong reference to it."""
         rkey = rkey or tid(self.now)
         full = {"$type": collection, "createdAt": self.created(), **record}
@@ -77,18 +79,37 @@ class World:
         told = {"did": did, "active": active, **({"status": status} if status else {})}
         self._add(did, "account", told)
 
+    def repo(self, did: str, rev: str, commit: str) -> None:
+        """The repo was seen at this revision, with a commit of this CID."""
+        self._add(did, "repo", {"rev": rev, "commit": commit})
+
+    def refresh(self, did: str, handle: str) -> None:
+        """A commit of the account came, and the network would say this of its handle."""
+        self._add(did, "refresh", {"handle": handle})
+
+    def pass_time(self, time: timedelta) -> None:
+        """So much later than the event before would be the next."""
+        self.now += time - EVERY
+
     def _commit(self, did: str, collection: str, rkey: str, operation: str, **more: Any) -> None:
-        commit = {"rev": tid(self.now), "operation": operation, "collection": collection, "rkey": rkey}
-        self._add(did, "commit", {**commit, **more})
+        commit = {"rev": tid(self.now), "operation": operation}
+        self._add(did, "commit", {**commit, "collection": collection, "rkey": rkey, **more})
 
     def _add(self, did: str, kind: str, body: Record) -> None:
-        if kind != "commit":
-            body = {**body, "seq": len(self.lines) + 1, "time": f"{self.now:%Y-%m-%dT%H:%M:%S}.000Z"}
-        event = {"did": did, "time_us": round(self.now.timestamp()) * 1_000_000, "kind": kind, kind: body}
-        self.lines.append(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode())
+        if kind in ("identity", "account"):
+            time = f"{self.now:%Y-%m-%dT%H:%M:%S}.000Z"
+            body = {**body, "seq": len(self.lines) + 1, "time": time}
+        event = {"did": did, "time_us": _microseconds(self.now), "kind": kind, kind: body}
+        line = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+        self.lines.append(line.encode())
+        self.now += EVERY
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def tid(at: datetime) -> str:
     """The identifier that a server would give at that time."""
-    number = round(at.timestamp()) * 1_000_000 << 10
+    number = _microseconds(at) << 10
     return "".join(ALPHABET[number >> shift & 31] for shift in range(60, -1, -5))

@@ -53,7 +53,25 @@ async function identity(event) {
   await indexer.indexHandle(event.did, time(event), true)
 }
 
-const kinds = { commit, account, identity }
+// Our form of the news that a repo is at a revision: the subscription's #sync does the same.
+async function repo(event) {
+  await indexer.setCommitLastSeen(event.did, parseCid(event.repo.commit), event.repo.rev)
+}
+
+// What the subscription does beside each commit: the handle is asked for when it is due. Here it
+// comes with the network's answer, which no event tells.
+async function refresh(event) {
+  resolved(event.did, event.refresh.handle)
+  await indexer.indexHandle(event.did, time(event))
+}
+
+// The next event is of another network.
+async function forget() {
+  handles.clear()
+  holders.clear()
+}
+
+const kinds = { commit, account, identity, repo, refresh, forget }
 
 await answerLines(async (event) => {
   try {
