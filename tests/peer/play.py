@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import asyncpg
 from tests.peer.process import Program, migrate, program
 from tests.peer.scenarios import Step, readable, scenarios
 from tests.peer.schema import names
-from tests.peer.tables import NOT_OF_EVENTS, Tables, all_tables, canonical
+from tests.peer.tables import NOT_OF_EVENTS, Row, Tables, all_tables, canonical
 
 KEPT: Final = Path(__file__).resolve().parents[1] / "golden" / "peer"
 FORGET: Final = b'{"kind":"forget"}'
@@ -72,7 +73,7 @@ async def play_all(url: str) -> dict[str, Played]:
 
 
 def keep(played: dict[str, Played]) -> None:
-    """Writes them, a file a scenario and a line a step; of the tables those that changed."""
+    """Writes them, a file a scenario and a line a step: of the tables the rows that went or came."""
     KEPT.mkdir(exist_ok=True)
     for name, steps in played.items():
         lines, before = [], Tables()
@@ -83,9 +84,19 @@ def keep(played: dict[str, Played]) -> None:
         (KEPT / f"{name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _changed(before: Tables, after: Tables) -> Tables:
-    tables = before.keys() | after.keys()
-    return {name: after.get(name, []) for name in tables if before.get(name) != after.get(name)}
+def _changed(before: Tables, after: Tables) -> dict[str, Tables]:
+    return {
+        name: {"gone": _without(before.get(name, []), after.get(name, [])),
+               "come": _without(after.get(name, []), before.get(name, []))}
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }  # fmt: skip
+
+
+def _without(rows: list[Row], others: list[Row]) -> list[Row]:
+    """The rows less the others; of equal ones as many as there are more."""
+    left = Counter(map(canonical, rows)) - Counter(map(canonical, others))
+    return [json.loads(row) for row in sorted(left.elements())]
 
 
 def kept() -> dict[str, Played]:
@@ -99,5 +110,8 @@ def _steps(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text("utf-8").splitlines():
         step = json.loads(line)
         changed = step.pop("tables")
-        tables = {name: rows for name, rows in (tables | changed).items() if rows}
+        for name, rows in changed.items():
+            kept_rows = _without(tables.get(name, []), rows["gone"])
+            tables[name] = sorted(kept_rows + rows["come"], key=canonical)
+        tables = {name: rows for name, rows in tables.items() if rows}
         yield step | ({"tables": tables} if changed else {})
