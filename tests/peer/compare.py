@@ -18,7 +18,9 @@ SHOWN_MAX: Final = 40
 VALUE_CHARACTERS_MAX: Final = 120
 
 # What an operator of an AppView sets by hand: whose verifications count.
-TRUST: Final = 'UPDATE bsky.actor SET "trustedVerifier" = did IN (SELECT creator FROM bsky.verification)'
+TRUST: Final = (
+    'UPDATE bsky.actor SET "trustedVerifier" = did IN (SELECT creator FROM bsky.verification)'
+)
 
 
 @dataclass
@@ -40,8 +42,12 @@ class Comparison:
         told += [f"{method:44}{n:10}{wrong[method]:10}" for method, n in sorted(self.asked.items())]
         for question, places in self.differing[:SHOWN_MAX]:
             path, expected, found = places[0]
-            told += [f"{question}", f"  {path} (and {len(places) - 1} more)",
-                     f"    expected {_short(expected)}", f"    found    {_short(found)}"]  # fmt: skip
+            told += [
+                f"{question}",
+                f"  {path} (and {len(places) - 1} more)",
+                f"    expected {_short(expected)}",
+                f"    found    {_short(found)}",
+            ]
         total, bad = self.asked.total(), len(self.differing)
         return [*told, f"{total - bad} of {total} answers are equal"]
 

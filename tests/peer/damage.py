@@ -53,16 +53,16 @@ def _gone(table: str, method: str, place: str) -> Damage:
     return Damage(table, f'DELETE FROM bsky."{table}" WHERE {_first(table)}', method, place)
 
 
-def _other(table: str, column: str, value: str, where: str, method: str, place: str) -> Damage:
-    """A column of a row says something else."""
-    sql = f'UPDATE bsky."{table}" SET "{column}" = {value} WHERE {where}'
-    return Damage(table, sql, method, place)
+def _other(table: str, column: str, value: str, where: str = "true") -> str:
+    """A column says something else."""
+    return f'UPDATE bsky."{table}" SET "{column}" = {value} WHERE {where}'
 
 
 # Of each table that the peer's servers read for what the events tell. None reads
 # `duplicate_record`, `post_embed_external`, `post_embed_record`, `thread_gate` and `post_gate`.
 DAMAGES: Final = (
-    _other("actor", "handle", "'other.test'", _first("actor"), "GetActors", "handle"),
+    Damage("actor", _other("actor", "handle", "'other.test'", _first("actor")),
+           "GetActors", "handle"),
     _gone("actor_block", "GetBlocks", "blockUris"),
     _gone("feed_generator", "GetActorFeeds", "uris"),
     _gone("feed_item", "GetAuthorFeed", "items"),
@@ -74,18 +74,21 @@ DAMAGES: Final = (
     _gone("list_item", "GetListMembers", "listitems"),
     _gone("notification", "GetNotifications", "notifications"),
     _gone("op_thread_reply", "GetPostRecords", "opThread"),
-    _other("post", "violatesThreadGate", "NULL", "true", "GetPostRecords", "violatesThreadGate"),
-    _other("post_agg", "likeCount", '"likeCount" + 1', "true", "GetInteractionCounts", "likes"),
+    Damage("post", _other("post", "violatesThreadGate", "NULL"),
+           "GetPostRecords", "violatesThreadGate"),
+    Damage("post_agg", _other("post_agg", "likeCount", '"likeCount" + 1'),
+           "GetInteractionCounts", "likes"),
     Damage("post_embed_gallery_image", "DELETE FROM bsky.post_embed_gallery_image",
            "GetAuthorFeed", "items"),
+    Damage("post_embed_image", "DELETE FROM bsky.post_embed_image", "GetAuthorFeed", "items"),
     _gone("post_embed_video", "GetAuthorFeed", "items"),
-    Damage("post_embed_image", "DELETE FROM bsky.post_embed_image WHERE position = '0'",
-           "GetAuthorFeed", "items"),
-    _other("profile", "joinedViaStarterPackUri", "NULL", "true", "GetStarterPackCounts", "joined"),
-    _other("profile_agg", "followersCount", '"followersCount" + 1', _first("profile_agg"),
+    Damage("profile", _other("profile", "joinedViaStarterPackUri", "NULL"),
+           "GetStarterPackCounts", "joined"),
+    Damage("profile_agg", _other("profile_agg", "followersCount", "99", _first("profile_agg")),
            "GetCountsForUsers", "followers"),
     _gone("quote", "GetQuotesBySubjectSorted", "uris"),
-    _other("record", "json", "replace(json, 'Renamed', 'Named')", "true", "GetListRecords", "name"),
+    Damage("record", _other("record", "json", "replace(json, 'Renamed', 'Named')"),
+           "GetListRecords", "name"),
     _gone("reference_list_opt_out", "GetReferencelistoptoutsByActorAndSubjects", "uris"),
     _gone("repost", "GetActorReposts", "uris"),
     _gone("starter_pack", "GetActorStarterPacks", "uris"),

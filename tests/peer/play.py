@@ -73,7 +73,7 @@ async def play_all(url: str) -> dict[str, Played]:
 
 
 def keep(played: dict[str, Played]) -> None:
-    """Writes them, a file a scenario and a line a step: of the tables the rows that went or came."""
+    """Writes them, a file a scenario and a line a step; of tables the rows that went or came."""
     KEPT.mkdir(exist_ok=True)
     for name, steps in played.items():
         lines, before = [], Tables()

@@ -142,7 +142,11 @@ class Population:
         return {"$type": EMBED + "images", "images": [image] * self.random.randint(1, 4)}
 
     def _external(self) -> Record:
-        card = {"uri": "https://example.test/a", "title": "A", "description": self.world.text()}
+        card: Record = {
+            "uri": "https://example.test/a",
+            "title": "A",
+            "description": self.world.text(),
+        }
         if self.random.random() < 0.5:
             card = {**card, "thumb": self.world.blob("image/png")}
         return {"$type": EMBED + "external", "external": card}
@@ -161,7 +165,11 @@ class Population:
         return {"$type": EMBED + "record", "record": self.random.choice(of)}
 
     def _record_with_media(self) -> Record:
-        return {"$type": EMBED + "recordWithMedia", "record": self._record(), "media": self._images()}
+        return {
+            "$type": EMBED + "recordWithMedia",
+            "record": self._record(),
+            "media": self._images(),
+        }
 
     def _gate(self, author: str, post: Ref) -> None:
         rkey = post["uri"].rpartition("/")[2]

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from projector.errors import ProjectorError
-from tests.peer.packages import HERE, Packages, install
+from tests.peer.packages import HERE, install
 
 LINE_BYTES_MAX: Final = 16 * 2**20
 ANSWER_SECONDS_MAX: Final = 60
@@ -51,9 +51,9 @@ class Program:
 
 
 @asynccontextmanager
-async def program(name: str, url: str, packages: Packages | None = None) -> AsyncIterator[Program]:
+async def program(name: str, url: str) -> AsyncIterator[Program]:
     """Runs node/NAME.mjs over a database until the block ends."""
-    packages = packages or await asyncio.to_thread(install)
+    packages = await asyncio.to_thread(install)
     process = await asyncio.create_subprocess_exec(
         packages.node,
         HERE / "node" / f"{name}.mjs",

@@ -1,4 +1,4 @@
-"""What is asked of the peer's servers, taken from the events that both databases were filled with."""
+"""What is asked of the peer's servers: it is taken from the events behind both databases."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def named(events: Iterable[bytes]) -> Named:
             handles[event["did"]] = event["identity"].get("handle")
         if event["kind"] == "commit":
             commit = event["commit"]
-            uris[f"at://{event['did']}/{commit['collection']}/{commit['rkey']}"] += 1
+            own = f"at://{event['did']}/{commit['collection']}/{commit['rkey']}"
+            uris[own] += commit["operation"] != "delete"
             for uri in _mentioned(commit.get("record", {})):
                 uris[uri] += 1
     by_collection: defaultdict[str, list[str]] = defaultdict(list)
@@ -194,7 +195,9 @@ def _of_the_appview(known: Named) -> Iterator[Question]:
     for i, uri in enumerate(known.posts):
         yield from _of_a_thread(uri, (viewers[i % len(viewers)], None)[i % 2])
     for uri in known.uris["app.bsky.graph.list"]:
-        yield from (_paged(f"app.bsky.{name}", list=uri) for name in ("graph.getList", "feed.getListFeed"))
+        yield from (
+            _paged(f"app.bsky.{name}", list=uri) for name in ("graph.getList", "feed.getListFeed")
+        )
     for uri in known.uris["app.bsky.graph.starterpack"]:
         yield Question("app.bsky.graph.getStarterPack", {"starterPack": uri})
     for uris in _batches(known.uris["app.bsky.feed.generator"]):

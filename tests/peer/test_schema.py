@@ -1,4 +1,4 @@
-"""Our own DDL makes the tables that the peer's migrations make (schema.json), by `projector init`."""
+"""`projector init` makes the tables that the peer's own migrations make (schema.json)."""
 
 from __future__ import annotations
 

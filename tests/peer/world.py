@@ -22,7 +22,7 @@ Ref: TypeAlias = dict[str, str]
 BEGIN: Final = datetime(2025, 3, 1, 12, tzinfo=UTC)
 EVERY: Final = timedelta(seconds=1)
 ALPHABET: Final = "234567abcdefghijklmnopqrstuvwxyz"
-WORDS: Final = "rain tea over the quiet harbour we saw two herons and a late train".split()
+WORDS: Final = ("rain", "tea", "over", "the", "quiet", "harbour", "we", "saw", "two", "herons")
 
 
 class World:
