@@ -175,7 +175,7 @@ class Population:
         rkey = post["uri"].rpartition("/")[2]
         rules: list[list[dict[str, Any]]] = [
             [], [{"$type": FEED + "threadgate#followingRule"}],
-            [{"$type": FEED + "threadgate#followerRule"}, {"$type": FEED + "threadgate#mentionRule"}],
+            [{"$type": FEED + f"threadgate#{who}Rule"} for who in ("follower", "mention")],
             [{"$type": FEED + "threadgate#listRule", "list": self.lists[0]["uri"]}],
         ]  # fmt: skip
         allow = self.random.choice(rules)
