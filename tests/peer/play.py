@@ -110,6 +110,7 @@ def _steps(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text("utf-8").splitlines():
         step = json.loads(line)
         changed = step.pop("tables")
+        tables = dict(tables)  # The one before was given away.
         for name, rows in changed.items():
             kept_rows = _without(tables.get(name, []), rows["gone"])
             tables[name] = sorted(kept_rows + rows["come"], key=canonical)
