@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test check format bench requirements clean venv venv-dev
+.PHONY: help demo test peer check format bench requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -28,6 +28,9 @@ demo: venv ## Project a generated firehose, show it live, verify it (ARGS='…' 
 
 test: venv-dev ## Run the tests (WORKERS=2, ARGS='-k name')
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+peer: venv-dev ## Compare with the AppView's own software; wants npm, and Debian's PostgreSQL 15
+	@$(BIN)/python -m pytest -m peer tests/peer $(ARGS)
 
 check: venv-dev ## Format, lint, types and import boundaries; changes nothing
 	@failed=0; \
