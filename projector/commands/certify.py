@@ -26,10 +26,11 @@ from projector.certify import (
 from projector.certify_sheet import Check, Plan, complaint, sheet_json, sheet_lines
 from projector.database import Database
 from projector.declare import Aggregate, Declaration, Projection
-from projector.environment import COMMON, Common, declared, opened, settings
+from projector.environment import COMMON, Common, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.output import console, errors, print_json
 from projector.registry import chosen as chosen_names
+from projector.registry import installed
 
 SEEDS_MAX = 1_000_000
 
@@ -69,7 +70,7 @@ async def certify(
         raise UsageError("name the projections to certify (projector certify --help)")
     if rounds < 1 or events < 10:
         raise UsageError("--rounds is 1 or more, and --events 10 or more")
-    declarations = declared()
+    declarations = installed()
     projections = _chosen(names, declarations)
     in_file = None if records is None else _read(records)
     plan = Plan(Random().randrange(SEEDS_MAX) if seed is None else seed, rounds, events, records)

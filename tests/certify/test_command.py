@@ -29,8 +29,8 @@ class ListItem(msgspec.Struct):
     list: str
     createdAt: str
 
-LIST_ITEM_SQL = '''
-CREATE TABLE IF NOT EXISTS {schema}.list_item (
+THEIR_ITEM_SQL = '''
+CREATE TABLE IF NOT EXISTS {schema}.their_item (
     uri varchar COLLATE "C" PRIMARY KEY, cid varchar COLLATE "C" NOT NULL,
     creator varchar COLLATE "C" NOT NULL, "subjectDid" varchar COLLATE "C" NOT NULL,
     "listUri" varchar COLLATE "C" NOT NULL, "createdAt" varchar COLLATE "C" NOT NULL,
@@ -38,19 +38,19 @@ CREATE TABLE IF NOT EXISTS {schema}.list_item (
 );
 CREATE OR REPLACE FUNCTION {schema}.drops() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN IF new."createdAt" > '2026-07-03' THEN RETURN NULL; END IF; RETURN new; END $$;
-CREATE OR REPLACE TRIGGER drops BEFORE INSERT ON {schema}.list_item
+CREATE OR REPLACE TRIGGER drops BEFORE INSERT ON {schema}.their_item
     FOR EACH ROW EXECUTE FUNCTION {schema}.drops();
 '''
 
-list_items = Projection(
-    name="list_item", version=1, collection="app.bsky.graph.listitem", record=ListItem,
+their_items = Projection(
+    name="their_item", version=1, collection="app.bsky.graph.listitem", record=ListItem,
     row=lambda e, r: (e.uri, e.cid, e.did, r.subject, r.list, moment(r.createdAt), e.indexed_at),
     table=Table(
-        "list_item",
+        "their_item",
         ("uri", "cid", "creator", "subjectDid", "listUri", "createdAt", "indexedAt"),
         unique=("creator", "subjectDid", "listUri"),
     ),
-    ddl=LIST_ITEM_SQL + ddl("duplicate_record.sql"),
+    ddl=THEIR_ITEM_SQL + ddl("duplicate_record.sql"),
 )
 """
 ITEMS = [
@@ -67,7 +67,7 @@ def packaged(folder: Path) -> str:
     (folder / "theirs.py").write_text(PACKAGE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
-        "[projector.projections]\nlist_item = theirs:list_items\n"
+        "[projector.projections]\ntheir_item = theirs:their_items\n"
     )
     return str(folder)
 
@@ -101,15 +101,15 @@ async def test_a_failure_is_repeated_by_what_is_printed(database: Database, tmp_
     (tmp_path / "records.jsonl").write_text(
         "\n".join(json.dumps(record) for record in (like(), *ITEMS, *bad))
     )
-    words = ("certify", "post", "list_item", *QUICK, "--records", "records.jsonl", "--seed", "9")
+    words = ("certify", "post", "their_item", *QUICK, "--records", "records.jsonl", "--seed", "9")
     ended = await place.run(*words)
     assert ended.code == 1
     assert "post, rows: each of 5 records is refused" in ended.text
     assert "post: not tried, as a check before failed: stored, one window" in ended.text
-    line = next(x for x in ended.text.splitlines() if x.startswith("list_item, one window"))
-    assert line.startswith("list_item, one window (seed 9): row at://did:plc:")
+    line = next(x for x in ended.text.splitlines() if x.startswith("their_item, one window"))
+    assert line.startswith("their_item, one window (seed 9): row at://did:plc:")
     assert "is missing; its events in the log: " in line
-    typed = "certify list_item --seed 9 --rounds 1 --events 60 --records records.jsonl"
+    typed = "certify their_item --seed 9 --rounds 1 --events 60 --records records.jsonl"
     assert f"; projector {typed} repeats that of one window" in ended.complaint
     again = await place.run(*shlex.split(typed))
     assert again.code == 1
