@@ -19,11 +19,11 @@ from projector.database import Database, close_quietly
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import UsageError
 from projector.formation import Formation
+from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
 from projector.reader import LogReader
 from projector.settings import Settings
 from projector.shadow import leases
-from projector.statements import Home, quoted
 
 AS_OF: Final = "asof"
 """The kind of shadow that such tables are built as, before they are moved to where they go."""

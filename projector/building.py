@@ -23,9 +23,9 @@ from projector.database import (
 )
 from projector.declare import Projection
 from projector.formation import Formation
+from projector.home import Home
 from projector.reader import LogReader
 from projector.settings import Settings
-from projector.statements import Home
 
 log = logging.getLogger(__name__)
 

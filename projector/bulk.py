@@ -25,7 +25,8 @@ from projector.database import is_data_error, one_line
 from projector.declare import Projection, Row
 from projector.errors import CheckpointMoved
 from projector.fold import BAD_RECORD, STEP_EVENTS, Folder, Letter, Window, invalid
-from projector.statements import MOVE_CHECKPOINT, PUT_LETTER, Home, listed
+from projector.home import Home, listed
+from projector.statements import MOVE_CHECKPOINT, PUT_LETTER
 
 SETTLED_EVENTS: Final = 10_000
 """How many events of busy keys are applied in one transaction."""

@@ -9,7 +9,7 @@ import asyncpg
 
 from projector.database import Database
 from projector.declare import Aggregate, Projection
-from projector.statements import quoted
+from projector.home import quoted
 
 COLUMNS: Final = """
 SELECT attname FROM pg_attribute

@@ -12,7 +12,7 @@ from events.history import WholeLog
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.declare import Aggregate, Projection
 from projector.differences import ALTERED, EXTRA, LISTED, MISSING, ROW, WAITING, Difference
-from projector.statements import Home, quoted
+from projector.home import Home, quoted
 
 EXPLAINED_ACCOUNTS_MAX: Final = 50
 """Of how many accounts the log is asked why they differ."""

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from projector.declare import Child, Children, Projection, Row, Table
-from projector.statements import Home, listed, quoted
+from projector.home import Home, listed, quoted
 from projector.truth import Expected
 
 ROW, WAITING, LISTED, REV = "row", "waiting", "listed", "rev"

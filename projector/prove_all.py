@@ -20,9 +20,9 @@ from events.event import Event
 from events.history import WholeLog
 from projector.declare import Projection, Table
 from projector.differences import LIST_COLUMNS, LISTED, REV, ROW, WAITING, Found, select_cells
+from projector.home import listed
 from projector.prove import Subject, Truths, Verdict, read_subjects
 from projector.spill import Spill
-from projector.statements import listed
 
 BUCKET_RECORDS: Final = 200_000
 """How many events and rows are compared at once: about 200 MB of them."""

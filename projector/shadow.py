@@ -16,8 +16,8 @@ from events.crashpoints import crash_point
 from projector import schema
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import HeldByAnother, UsageError
+from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
-from projector.statements import Home, quoted
 
 LOAD, KEYS, CATCH_UP = "load", "keys", "catch up"
 """What a build is at: loading the log; the keys with more than one event; following the head."""

@@ -18,7 +18,7 @@ from projector import shadow
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.declare import Aggregate
 from projector.errors import SchemaMismatch
-from projector.statements import Home, listed, quoted
+from projector.home import Home, listed, quoted
 
 FEED: Final = """
 INSERT INTO projector.feed (projection, aggregate, counter, by_column, child)

@@ -15,7 +15,8 @@ import asyncpg
 from projector import shadow
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import UsageError
-from projector.statements import Home, listed, live, quoted
+from projector.home import Home, listed, quoted
+from projector.statements import live
 
 EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
 # Views and the like hold on to the table itself, not to its name.
