@@ -17,18 +17,16 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, shadow, shadow_counts, swap
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all, cores
+from projector.building import Building, Show, Site, build_all
 from projector.compare import Comparison
-from projector.considerate import Considerate
 from projector.database import Database, close_quietly, one_line
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CannotConnect, SchemaMismatch
-from projector.formation import Formation
 from projector.lease import LeaseKeeper
 from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
-from projector.settings import Settings
+from projector.settings import Settings, cores
 from projector.statements import live
 
 log = logging.getLogger(__name__)
@@ -97,7 +95,7 @@ class Rebuild:
         ]  # fmt: skip
         self.everything: list[Declaration] = [*self.projections, *self.aggregates]
         self.outcome = Outcome([d.name for d in self.everything])
-        self.considerate = Considerate(database, settings)
+        self.site = Site.of(self.database, settings, options.jobs, show)
         self.reader = LogReader(
             database,
             [p.collection for p in self.projections],
@@ -130,7 +128,7 @@ class Rebuild:
             finally:
                 await close_quietly(connection)
                 await self.reader.close()
-                await self.considerate.close()
+                await self.site.considerate.close()
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
@@ -181,16 +179,11 @@ class Rebuild:
             await shadow.drop(connection, shadow.home_of(declaration, kind))
 
     async def _build_projections(self) -> None:
-        site = Site(
-            self.database, self.settings, self.reader, self.considerate,
-            Formation(self.settings.window_events_max), asyncio.Semaphore(self.options.jobs),
-            asyncio.Semaphore(cores(self.settings)), self.show,
-        )  # fmt: skip
         buildings = [
-            Building(p, shadow.home_of(p), site, partial(self._extra_indexes, p))
+            Building(p, shadow.home_of(p), self.site, partial(self._extra_indexes, p))
             for p in self.projections
         ]
-        self.outcome.events += await build_all(buildings)
+        self.outcome.events += await build_all(buildings, self.site)
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection

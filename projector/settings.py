@@ -70,6 +70,9 @@ class Settings:
         1.0, "Live projections' lag from which on a rebuild waits for them.", 0.1
     )
     rebuild_memory_mib: int = _setting(256, "Memory of Postgres for making one index, MiB.")
+    rebuild_loader_events_min: int = _setting(
+        200_000, "Offsets from which on a rebuild loads by a process for each core.", 0
+    )
     scratch_folder: str = _setting(
         "", "Where verify --rows keeps its copy of tables and log; none: the system's folder."
     )
@@ -82,6 +85,11 @@ class Settings:
     backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.", 0.1)
     stop_seconds: float = _setting(30.0, "After SIGTERM: how long a soft stop may take.", 0)
     command_timeout_seconds: float = _setting(300.0, "Longest wait for an answer of Postgres.", 1)
+
+
+def cores(settings: Settings) -> int:
+    """How many processors a rebuild may keep busy."""
+    return max(1, int((os.cpu_count() or 1) * settings.rebuild_share))
 
 
 def variable(name: str) -> str:
