@@ -155,7 +155,8 @@ class Loading:
         while self._left:
             begun = time.monotonic()
             work = self._left.popleft()
-            self.events += await place.load(work)
+            events = await place.load(work)
+            self.events += events
             for name in work.names:
                 self._done[name] += work.through - work.after
                 self.say(name, self._done[name], self._total[name])

@@ -193,20 +193,36 @@ class Rebuild:
 
     async def _build_aggregates(self, connection: asyncpg.Connection) -> None:
         shadows = [p.name for p in self.projections]
+        work = []
         for aggregate in self.aggregates:
             home = shadow.home_of(aggregate)
             build = await shadow.find(connection, home)
-            if build is not None and build.phase == shadow.CATCH_UP:
-                continue
+            if build is None or build.phase != shadow.CATCH_UP:
+                await shadow_counts.feed(connection, aggregate, home, shadows)
+                work.append(asyncio.create_task(self._count(aggregate, shadows)))
+        try:
+            await asyncio.gather(*work)
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+    async def _count(self, aggregate: Aggregate, shadows: Sequence[str]) -> None:
+        """Counts an aggregate, as many side by side as there are processors for."""
+        bases = {
+            c.of.name: (shadow.home_of(c.of) if c.of.name in shadows
+                        else live(c.of, self.settings.schema)).base(c.of.table)
+            for c in aggregate.counters.values()
+        }  # fmt: skip
+        async with self.site.indexing:
             self.show(aggregate.name, "count", 0, 1)
-            await shadow_counts.feed(connection, aggregate, home, shadows)
-            bases = {
-                c.of.name: (shadow.home_of(c.of) if c.of.name in shadows
-                            else live(c.of, self.settings.schema)).base(c.of.table)
-                for c in aggregate.counters.values()
-            }  # fmt: skip
-            await shadow_counts.count(connection, aggregate, home, bases)
-            self.show(aggregate.name, "count", 1, 1)
+            connection = await self.database.connect(f"rebuild {aggregate.name}")
+            try:
+                await bulk.prepare(connection, 0)
+                await shadow_counts.count(connection, aggregate, shadow.home_of(aggregate), bases)
+            finally:
+                await close_quietly(connection)
+        self.show(aggregate.name, "count", 1, 1)
 
     @asynccontextmanager
     async def _merging(self) -> AsyncIterator[None]:
