@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import asyncpg
 
@@ -30,6 +31,8 @@ from projector.settle import Settler
 from projector.statements import Home
 
 log = logging.getLogger(__name__)
+
+SIZE: Final = "SELECT pg_relation_size($1::text::regclass)"
 
 Show = Callable[[str, str, int, int], None]
 """Told of a declaration's name, what it is at, and how far that is of how much, in offsets."""
@@ -69,6 +72,7 @@ class Building:
         self.projection = projection
         self.home = home
         self.site = site
+        self.bytes = 0
         self._extra_indexes = extra_indexes
 
     async def run(self) -> None:
@@ -175,7 +179,9 @@ async def build_all(buildings: Sequence[Building], site: Site) -> int:
     events = 0
     for first in range(0, len(buildings), site.jobs):
         events += await _load(buildings[first : first + site.jobs], site)
-    work = [asyncio.create_task(b.run(), name=b.projection.name) for b in buildings]
+    # The largest first: what it has to wait for itself, others fill.
+    order = sorted(buildings, key=lambda building: -building.bytes)
+    work = [asyncio.create_task(b.run(), name=b.projection.name) for b in order]
     try:
         await first_failure(work, [])
     finally:
@@ -193,16 +199,26 @@ async def _load(buildings: Sequence[Building], site: Site) -> int:
             build = await found(connection, b.home)
             if build.phase == shadow.LOAD:
                 builds[b.projection.name] = (b.home, build.through_offset)
-        if not builds:
-            return 0
-        targets = {b.projection.name: (b.projection, b.home) for b in buildings}
-        offsets = max(through for _, through in builds.values())
-        async with strands(site.database, site.settings, targets, offsets) as places:
-            loading = Loading(
-                places, site.considerate, site.settings.window_events_max,
-                lambda name, done, total: site.show(name, "load", done, total),
-            )  # fmt: skip
-            await loading.run(connection, builds)
-        return loading.events
+        loaded = await _load_into(connection, builds, buildings, site) if builds else 0
+        for b in buildings:
+            b.bytes = await connection.fetchval(SIZE, b.home.base(b.projection.table))
+        return loaded
     finally:
         await close_quietly(connection)
+
+
+async def _load_into(
+    connection: asyncpg.Connection,
+    builds: Mapping[str, tuple[Home, int]],
+    buildings: Sequence[Building],
+    site: Site,
+) -> int:
+    targets = {b.projection.name: (b.projection, b.home) for b in buildings}
+    offsets = max(through for _, through in builds.values())
+    async with strands(site.database, site.settings, targets, offsets) as places:
+        loading = Loading(
+            places, site.considerate, site.settings.window_events_max,
+            lambda name, done, total: site.show(name, "load", done, total),
+        )  # fmt: skip
+        await loading.run(connection, builds)
+    return loading.events

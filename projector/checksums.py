@@ -1,10 +1,9 @@
 """Checksums: whether two tables have the same rows, found out by one pass over each.
 
-Each row has a hash of 64 bits of all its columns; the checksum is their sum, and how many there
-are. The hash of a row is a sum of those of its columns, which would let values change places
-between rows unseen: so it is hashed once more. The seed is drawn anew each time, so that no two
-tables can be made, or happen to be, alike in this and no other way twice. Equal tables have equal
-checksums; others, but for one in 2^64, do not.
+Each row has a hash of 64 bits: of its first column, with that of its second column as the seed, and
+so on. The checksum is their sum, and how many there are. The last seed, and the text that stands
+for NULL, are drawn anew each time, so that nobody can make other rows with the same checksum. Equal
+tables have equal checksums; others, but for one case in 2^64, do not.
 """
 
 from __future__ import annotations
@@ -18,36 +17,38 @@ import asyncpg
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.statements import quoted
 
-# What has no such hash of its own, or one that tells less apart than its text, is taken as text.
+# What is no text is hashed as its text: equal texts are equal values.
 COLUMNS: Final = """
-SELECT a.attname AS name, a.atttypid = b.atttypid AND a.atttypid::regtype::text IN (
-    'text', 'character varying', 'boolean', 'smallint', 'integer', 'bigint') AS as_it_is
-FROM pg_attribute AS a JOIN pg_attribute AS b USING (attname)
+SELECT a.attname FROM pg_attribute AS a JOIN pg_attribute AS b USING (attname)
 WHERE a.attrelid = $1::text::regclass AND b.attrelid = $2::text::regclass
     AND a.attnum > 0 AND b.attnum > 0 AND NOT a.attisdropped AND NOT b.attisdropped
 ORDER BY a.attnum
 """
 PENDING: Final = "SELECT EXISTS (SELECT FROM projector.outbox WHERE aggregate = ANY($1::text[]))"
-HASH: Final = "hashint8extended(hash_record_extended(ROW({values}), $1), $1)"
 
 
-async def columns_of_both(
-    connection: asyncpg.Connection, one: str, other: str
-) -> list[tuple[str, bool]]:
-    """The columns that both tables have, each with whether it is hashed as it is."""
-    return [(row["name"], row["as_it_is"]) for row in await connection.fetch(COLUMNS, one, other)]
+async def columns_of_both(connection: asyncpg.Connection, one: str, other: str) -> list[str]:
+    """The columns that both tables have."""
+    return [row["attname"] for row in await connection.fetch(COLUMNS, one, other)]
+
+
+def row_hash(columns: Sequence[str]) -> str:
+    """The hash of a row, as SQL; $1 is the seed, $2 what stands for NULL."""
+    seed = "$1::bigint"
+    for column in columns:
+        seed = f"hashtextextended(coalesce({quoted(column)}::text, $2::text), {seed})"
+    return seed
 
 
 async def same_rows(
     connection: asyncpg.Connection,
     one: str,
     other: str,
-    columns: Sequence[tuple[str, bool]],
+    columns: Sequence[str],
     condition: str = "",
 ) -> bool:
     """Whether two tables have the same rows, as far as `condition` asks for them."""
-    values = ", ".join(quoted(c) if as_it_is else f"{quoted(c)}::text" for c, as_it_is in columns)
-    sums = f"count(*), sum({HASH.format(values=values)})"
+    sums = f"count(*), sum({row_hash(columns)})"
     return await _same(connection, sums, one, other, condition)
 
 
@@ -64,20 +65,20 @@ async def same_counts(
     """
     if await connection.fetchval(PENDING, names):
         return False
-    sums = []
-    for counter in map(quoted, counters):
-        values = f"{quoted(key)}::text, {counter}::bigint"
-        sums.append(f"sum({HASH.format(values=values)}) FILTER (WHERE {counter} <> 0)")
+    sums = [
+        f"sum({row_hash((key, counter))}) FILTER (WHERE {quoted(counter)} <> 0)"
+        for counter in counters
+    ]
     return await _same(connection, ", ".join(sums), *tables, "")
 
 
 async def _same(
     connection: asyncpg.Connection, sums: str, one: str, other: str, condition: str
 ) -> bool:
-    seed = secrets.randbits(63)
+    seed, null = secrets.randbits(63), secrets.token_hex(16)
     rows = [
         await connection.fetchrow(
-            f"SELECT {sums} FROM {table}{condition}", seed, timeout=AUDIT_SECONDS_MAX
+            f"SELECT {sums} FROM {table}{condition}", seed, null, timeout=AUDIT_SECONDS_MAX
         )
         for table in (one, other)
     ]

@@ -78,7 +78,7 @@ async def compare_rows(
         columns = await columns_of_both(connection, one, other)
         if await same_rows(connection, one, other, columns, condition):
             continue
-        sql = compare_statement(one, other, [name for name, _ in columns], condition)
+        sql = compare_statement(one, other, columns, condition)
         rows = await connection.fetch(
             sql, max(differences_max - len(found), 1), timeout=AUDIT_SECONDS_MAX
         )
@@ -125,7 +125,7 @@ async def compare_counts(
 ) -> tuple[int, list[CountDifference]]:
     """How many counters differ, and the first of them; to be called inside one snapshot."""
     one, other = (f"{quoted(h.schema)}.{quoted(aggregate.table)}" for h in (live, rebuilt))
-    has = {name for name, _ in await columns_of_both(connection, one, other)}
+    has = set(await columns_of_both(connection, one, other))
     counters = [counter for counter in aggregate.counters if counter in has]
     names = (live.name, rebuilt.name)
     if not counters or await same_counts(connection, (one, other), aggregate.key, counters, names):

@@ -348,9 +348,11 @@ class Rebuild:
             )
         self.outcome.swapped = True
         crash_point("rebuild.swapped")  # Recovery: the next rebuild removes the old tables.
-        for declaration in self.everything:
-            if isinstance(declaration, Aggregate) or not self.options.keep_old:
-                await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
+        # In one transaction: each waits for the disk.
+        async with connection.transaction():
+            for declaration in self.everything:
+                if isinstance(declaration, Aggregate) or not self.options.keep_old:
+                    await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
 
     async def _swap_all(self, connection: asyncpg.Connection) -> None:
         schema = self.settings.schema

@@ -160,21 +160,27 @@ async def create(
 async def _bare(connection: asyncpg.Connection, projection: Projection, home: Home) -> None:
     """Takes keys and indexes off the table, and notes how to make them again."""
     base = home.base(projection.table)
-    indexes, constraints = [], []
-    for name, index, kind in await connection.fetch(CONSTRAINTS, base):
-        indexes.append(index)
-        constraints.append(f"ALTER TABLE {base} ADD CONSTRAINT {name} {kind} USING INDEX {name}")
-        await connection.execute(f"ALTER TABLE {base} DROP CONSTRAINT {name}")
-    for name, definition in await connection.fetch(INDEXES, base):
-        indexes.append(definition)
-        await connection.execute(f"DROP INDEX {name}")
-    await connection.execute(DEFINITIONS, home.name, [*indexes, *constraints])
+    await connection.execute(DEFINITIONS, home.name, await without_indexes(connection, base))
     # It would only be vacuumed and analysed while it fills.
     await connection.execute(f"ALTER TABLE {base} SET (autovacuum_enabled = off)")
     await connection.execute(f'CREATE TABLE {busy(home)} (uri text COLLATE "C" NOT NULL)')
     await connection.execute(
         f'CREATE TABLE {removed(home)} (did text COLLATE "C" NOT NULL, log_offset bigint NOT NULL)'
     )
+
+
+async def without_indexes(connection: asyncpg.Connection, table: str) -> list[str]:
+    """Takes keys and indexes off a table; returns how to make them again, in this order: the
+    indexes, then the constraints that use them."""
+    indexes, constraints = [], []
+    for name, index, kind in await connection.fetch(CONSTRAINTS, table):
+        indexes.append(index)
+        constraints.append(f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}")
+        await connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    for name, definition in await connection.fetch(INDEXES, table):
+        indexes.append(definition)
+        await connection.execute(f"DROP INDEX {name}")
+    return [*indexes, *constraints]
 
 
 def busy(home: Home) -> str:

@@ -85,8 +85,11 @@ async def count(
     table = f"{quoted(home.schema)}.{quoted(aggregate.table)}"
     async with connection.transaction(isolation="repeatable_read"):
         await connection.execute("SET LOCAL work_mem = '128MB'")
+        definitions = await shadow.without_indexes(connection, table)
         sql = count_statement(aggregate, table, bases)
         await connection.execute(sql, timeout=AUDIT_SECONDS_MAX)
+        for definition in definitions:
+            await connection.execute(definition, timeout=AUDIT_SECONDS_MAX)
         await connection.execute(THROW_AWAY, home.name)
         await connection.execute(COUNTED_THROUGH, home.name)
         await shadow.enter(connection, home, shadow.CATCH_UP)
