@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from io import RawIOBase
 from typing import Final
 
 import msgspec
@@ -29,6 +30,8 @@ from projector.statements import Home
 
 LINE_BYTES_MAX: Final = 1024 * 1024
 END_SECONDS_MAX: Final = 5.0
+LONG_EVENTS_MIN: Final = 200_000
+"""From how many offsets on a second process, which takes half a second to start, is worth it."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -53,6 +56,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What came of a window: how many events it had, or an error."""
 
     after: int
+    through: int
     events: int = 0
     error: str = ""
 
@@ -65,7 +69,7 @@ class Loader:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[tuple[int, int], asyncio.Future[int]] = {}
         self._answers = asyncio.create_task(self._listen())
 
     @classmethod
@@ -94,7 +98,7 @@ class Loader:
         if self._answers.done():
             raise LoaderEnded(self._epitaph())
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[work.after] = answer
+        self._waiting[work.after, work.through] = answer
         self._tell(work)
         return await answer
 
@@ -102,12 +106,10 @@ class Loader:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             answer = msgspec.json.decode(line, type=Answer)
-            waiting = self._waiting.pop(answer.after)
-            if waiting.done():
-                continue
-            if answer.error:
+            waiting = self._waiting.pop((answer.after, answer.through))
+            if answer.error and not waiting.done():
                 waiting.set_exception(LoaderEnded(answer.error))
-            else:
+            elif not waiting.done():
                 waiting.set_result(answer.events)
         await self._process.wait()
         for waiting in self._waiting.values():
@@ -139,14 +141,15 @@ async def strands(
     targets: Mapping[str, tuple[Projection, Home]],
     offsets: int,
 ) -> AsyncIterator[list[Place]]:
-    """Where so many offsets are loaded: this process, and with many one for each further core.
+    """Where so many offsets are loaded: this process, and for a long log others beside it.
 
     Only what is installed can be loaded elsewhere.
     """
+    processes = settings.rebuild_processes
+    if not processes:
+        processes = cores(settings) if offsets >= LONG_EVENTS_MIN else 1
     known = {id(declaration) for declaration in installed()}
-    beside = cores(settings) - 1 if offsets >= settings.rebuild_loader_events_min else 0
-    if any(id(projection) not in known for projection, _ in targets.values()):
-        beside = 0
+    beside = processes - 1 if known.issuperset(id(p) for p, _ in targets.values()) else 0
     bytes_max = settings.reader_bytes_max
     places: list[Place] = [Strand(database, targets, bytes_max) for _ in range(STRANDS)]
     try:
@@ -161,6 +164,9 @@ async def strands(
 
 async def _serve() -> None:
     """Loads what it is told to until the input ends."""
+    # What a declaration's own code may print is no answer.
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
     lines = asyncio.StreamReader(LINE_BYTES_MAX)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -172,22 +178,23 @@ async def _serve() -> None:
         free.put_nowait(Strand(database, targets, task.bytes_max))
     working = set()
     while line := await lines.readline():
-        working.add(asyncio.create_task(_load(free, msgspec.json.decode(line, type=Work))))
+        work = msgspec.json.decode(line, type=Work)
+        working.add(asyncio.create_task(_load(free, work, answers)))
     # The rebuild is through, or is no more: nobody waits for what is still in work.
     while not free.empty():
         await free.get_nowait().close()
     os._exit(0)
 
 
-async def _load(free: asyncio.Queue[Strand], work: Work) -> None:
+async def _load(free: asyncio.Queue[Strand], work: Work, answers: RawIOBase) -> None:
     strand = await free.get()
     try:
-        answer = Answer(work.after, await strand.load(work))
+        answer = Answer(work.after, work.through, await strand.load(work))
     except Exception as error:
-        answer = Answer(work.after, error=f"loading from offset {work.after}: {one_line(error)}")
+        error_text = f"loading from offset {work.after}: {one_line(error)}"
+        answer = Answer(work.after, work.through, error=error_text)
     free.put_nowait(strand)
-    sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
-    sys.stdout.buffer.flush()
+    answers.write(msgspec.json.encode(answer) + b"\n")
 
 
 def _targets(wanted: Mapping[str, Target]) -> dict[str, tuple[Projection, Home]]:

@@ -70,8 +70,8 @@ class Settings:
         1.0, "Live projections' lag from which on a rebuild waits for them.", 0.1
     )
     rebuild_memory_mib: int = _setting(256, "Memory of Postgres for making one index, MiB.")
-    rebuild_loader_events_min: int = _setting(
-        200_000, "Offsets from which on a rebuild loads by a process for each core.", 0
+    rebuild_processes: int = _setting(
+        0, "Processes that load the log; 0: for a long log one for each core of the share.", 0
     )
     scratch_folder: str = _setting(
         "", "Where verify --rows keeps its copy of tables and log; none: the system's folder."

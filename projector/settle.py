@@ -23,9 +23,9 @@ SETTLED_EVENTS: Final = 10_000
 SETTLED: Final = "UPDATE projector.build SET settled_offset = $2 WHERE name = $1"
 ARCHIVED: Final = "SELECT coalesce(max(end_offset), 1) FROM projector.log_archive"
 BUSY: Final = "SELECT uri FROM {busy} WHERE uri = ANY($1::text[])"
-BUSY_EVENTS: Final = f"""
-SELECT {EVENT} FROM {{events}} JOIN projector.event_log USING (log_offset)
-WHERE log_offset > $1 AND log_offset <= $2 ORDER BY log_offset LIMIT {SETTLED_EVENTS}
+BUSY_EVENTS: Final = """
+SELECT {event} FROM {events} JOIN projector.event_log USING (log_offset)
+WHERE log_offset > $1 AND log_offset <= $2 ORDER BY log_offset LIMIT {most}
 """
 
 
@@ -84,7 +84,9 @@ class Settler:
             events = await self._log.read(connection, after, end, [self.projection.collection])
             yield await self._only_busy(connection, events), end
             after = end
-        sql = BUSY_EVENTS.format(events=shadow.busy_events(self.home))
+        sql = BUSY_EVENTS.format(
+            event=EVENT, events=shadow.busy_events(self.home), most=SETTLED_EVENTS
+        )
         while after < through:
             events = await fetch_events(connection, sql, after, through)
             if int(await connection.fetchval(ARCHIVED)) != archived:
