@@ -1,8 +1,8 @@
 """Rebuilding everything from the log, against the live application of the same log.
 
 The programs themselves run, each a process of its own: `projector run` until it has caught up, then
-`projector rebuild --all`, which builds all tables and counts beside the live ones, compares both
-row by row, and swaps them. The start of a process, about a second, is in both figures.
+`projector rebuild --all`, which builds all tables and counts beside the live ones, compares both,
+and swaps them. The start of a process, about a second, is in both figures.
 """
 
 from __future__ import annotations
