@@ -92,7 +92,7 @@ class AsOf:
                 await shadow.create(connection, projection, home, offset)
 
     async def _build(self) -> int:
-        site = Site.of(self.database, self.settings, len(self.projections), self.show)
+        site = Site.of(self.database, self.settings, max(len(self.projections), 1), self.show)
         buildings = [Building(p, shadow.home_of(p, AS_OF), site) for p in self.projections]
         try:
             return await build_all(buildings, site)

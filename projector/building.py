@@ -213,7 +213,9 @@ async def _load_into(
     buildings: Sequence[Building],
     site: Site,
 ) -> int:
-    targets = {b.projection.name: (b.projection, b.home) for b in buildings}
+    targets = {
+        b.projection.name: (b.projection, b.home) for b in buildings if b.projection.name in builds
+    }
     offsets = max(through for _, through in builds.values())
     async with strands(site.database, site.settings, targets, offsets) as places:
         loading = Loading(

@@ -104,8 +104,8 @@ class Child:
     """A Python module run as a process of its own; ended by its pid, and never left behind.
 
     `cpu_seconds` is known once it has ended; `rss_bytes_max` is as of the last time that somebody
-    asked whether it has. Both have the processes that it started in them. What it says on standard error is in `log`; what it prints goes to a pipe,
-    to the file `output`, or nowhere.
+    asked whether it has. Both have the processes that it started in them. What it says on standard
+    error is in `log`; what it prints goes to a pipe, to the file `output`, or nowhere.
     """
 
     def __init__(
