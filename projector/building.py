@@ -25,7 +25,7 @@ from projector.database import (
 from projector.declare import Projection
 from projector.indexing import Indexing
 from projector.loader import strands
-from projector.loading import Loading
+from projector.loading import STRANDS, Loading
 from projector.settings import Settings, cores
 from projector.settle import Settler
 from projector.statements import Home
@@ -143,11 +143,12 @@ class Building:
         self._say("index", 1, 1)
 
     async def _analyse(self) -> None:
-        connection = await self._connect("analyse")
-        try:
-            await connection.execute(f"ANALYZE {self.home.base(self.projection.table)}")
-        finally:
-            await close_quietly(connection)
+        async with self.site.indexing:
+            connection = await self._connect("analyse")
+            try:
+                await connection.execute(f"ANALYZE {self.home.base(self.projection.table)}")
+            finally:
+                await close_quietly(connection)
 
     async def _settle(self, connection: asyncpg.Connection, build: shadow.Build) -> None:
         loader = bulk.BulkLoader(self.projection, self.home)
@@ -219,7 +220,7 @@ async def _load_into(
     offsets = max(through for _, through in builds.values())
     async with strands(site.database, site.settings, targets, offsets) as places:
         loading = Loading(
-            places, site.considerate, site.settings.window_events_max,
+            places, site.considerate, max(site.settings.window_events_max // STRANDS, 1),
             lambda name, done, total: site.show(name, "load", done, total),
         )  # fmt: skip
         await loading.run(connection, builds)

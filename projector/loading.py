@@ -1,7 +1,8 @@
 """Loading: the log into the shadows of several projections, each window read once for all.
 
 Windows go to strands, each with a connection of its own; the order does not matter. Two strands
-share a process: while Postgres takes the rows of one, the other decodes.
+share a process, each with windows half as large as usual: while Postgres takes the rows of one, the
+other decodes.
 """
 
 from __future__ import annotations
