@@ -9,6 +9,7 @@ from operator import itemgetter
 import asyncpg
 
 from events.crashpoints import crash_point
+from projector.copying import copy_children, copy_rows
 from projector.declare import Projection, Row
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Folded, Letter
@@ -192,27 +193,6 @@ class TableWriter:
         columns: list[Sequence[object]] = list(zip(*rows, strict=True))
         return columns[: self.width]
 
-    async def copy(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> None:
-        """Writes rows of which nothing is there yet, those of child tables with them."""
-        table, schema = self.table, self.home.schema
-        try:
-            own = [row[: self.width] for row in rows] if self.sql.children else rows
-            copy = connection.copy_records_to_table
-            await copy(table.name, schema_name=schema, columns=table.columns, records=own)
-            await self.copy_children(connection, rows)
-        except (TypeError, ValueError, OverflowError) as error:
-            # What asyncpg cannot encode it says in its own words only of a statement's values.
-            raise asyncpg.DataError(f"a value cannot be sent: {error}") from error
-
-    async def copy_children(self, connection: asyncpg.Connection, rows: Iterable[Row]) -> None:
-        """Writes the rows of the child tables alone."""
-        for child in self.sql.children:
-            inner = [one for row in rows if (cell := row[child.at]) for one in cell]
-            if inner:
-                await connection.copy_records_to_table(
-                    child.name, schema_name=self.home.schema, columns=child.columns, records=inner
-                )
-
     def claim_of(self, row: Row) -> tuple[str, ...]:
         """The row's claim: the columns of which an account holds each combination once."""
         return tuple([row[i] for i in self.claim_at])
@@ -319,7 +299,7 @@ class _Work:
         others = await self._taken(rows)
         if others:
             rows = [row for row in rows if row[0] not in others]
-        await self.writer.copy(self.connection, rows)
+        await copy_rows(self.connection, self.writer.projection, self.writer.home, rows)
         self._put(rows)
         return list(others.values())
 
@@ -354,7 +334,7 @@ class _Work:
         await self.delete(uris)
         await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows))
         if self.writer.table.unique is None:
-            await self.writer.copy_children(self.connection, rows)
+            await copy_children(self.connection, self.writer.projection, self.writer.home, rows)
             self._put(rows)
             if kept and self.sql.keep:
                 await self.connection.execute(self.sql.keep, *map(list, zip(*kept, strict=True)))

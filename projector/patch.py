@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from projector.apply import TableWriter
+from projector.copying import copy_children
 from projector.database import is_data_error, one_line
 from projector.declare import Count, Projection, Row, Table
 from projector.differences import (
@@ -282,7 +283,7 @@ class PatchWriter:
                 async with connection.transaction():
                     done.extend(await connection.fetch(sql, *self.writer.columns_of(rows)))
                     if part == ROW:
-                        await self.writer.copy_children(connection, rows)
+                        await copy_children(connection, made.projection, self.writer.home, rows)
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 change = changes[rows[0][0]]
                 offset = change.log_offset

@@ -71,6 +71,9 @@ class Settings:
         1.0, "Live projections' lag from which on a rebuild waits for them.", 0.1
     )
     rebuild_memory_mib: int = _setting(256, "Memory of Postgres for making one index, MiB.")
+    rebuild_processes: int = _setting(
+        0, "Processes that load the log; 0: for a long log one for each core of the share.", 0
+    )
     scratch_folder: str = _setting(
         "", "Where verify --rows keeps its copy of tables and log; none: the system's folder."
     )
@@ -83,6 +86,11 @@ class Settings:
     backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.", 0.1)
     stop_seconds: float = _setting(30.0, "After SIGTERM: how long a soft stop may take.", 0)
     command_timeout_seconds: float = _setting(300.0, "Longest wait for an answer of Postgres.", 1)
+
+
+def cores(settings: Settings) -> int:
+    """How many processors a rebuild may keep busy."""
+    return max(1, int((os.cpu_count() or 1) * settings.rebuild_share))
 
 
 def variable(name: str) -> str:

@@ -134,6 +134,7 @@ async def swap_projection(
         await connection.execute(KEEP_CHECKPOINT, name.name, old.name)
         await connection.execute(KEEP_LETTERS, name.name, old.name)
     engine = {name.shelf(table), name.versions(projection)}
+    await _copy_kept(connection, projection, name, green)
     for relation in moved:
         own = f"{quoted(name.engine)}.{quoted(relation)}" in engine
         target = name.engine if own else schema
@@ -144,6 +145,22 @@ async def swap_projection(
     for statement in LETTERS:
         await connection.execute(statement, name.name, green.name)
     await _forget(connection, green)
+
+
+async def _copy_kept(
+    connection: asyncpg.Connection, projection: Projection, name: Home, green: Home
+) -> None:
+    """Takes over what others have written into the rows."""
+    table, base = projection.table, name.base(projection.table)
+    if not table.kept or not await connection.fetchval(EXISTS, base):
+        return
+    await connection.execute(f"LOCK TABLE {base} IN ACCESS EXCLUSIVE MODE")
+    values = ", ".join(f"{quoted(c)} = o.{quoted(c)}" for c in table.kept)
+    there = " OR ".join(f"o.{quoted(c)} IS NOT NULL" for c in table.kept)
+    await connection.execute(
+        f"UPDATE {green.base(table)} AS t SET {values} FROM {base} AS o"
+        f" WHERE t.uri = o.uri AND ({there})"
+    )
 
 
 async def _replace(

@@ -1,9 +1,9 @@
 """Rebuilding everything from the log and from its archive, against the live application of it.
 
 The programs themselves run, each a process of its own: `projector run` until it has caught up, then
-`projector rebuild --all`, which builds all tables and counts beside the live ones, compares both
-row by row, and swaps them; then `projector archive`, and the same rebuild once more, which finds
-every event in Parquet files. The start of a process, about a second, is in all figures.
+`projector rebuild --all`, which builds all tables and counts beside the live ones, compares both,
+and swaps them; then `projector archive`, and the same rebuild once more, which finds every event in
+Parquet files. The start of a process, about a second, is in all figures.
 """
 
 from __future__ import annotations

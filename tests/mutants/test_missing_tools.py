@@ -14,7 +14,7 @@ from events.event import Event
 from projections.follow import follows
 from projections.like import likes
 from projections.profile_agg import profile_agg
-from projector import bulk, letters, shadow, shadow_counts
+from projector import letters, settle, shadow, shadow_counts
 from projector.database import Database
 from projector.heal import HEAL_SETTINGS, heal
 from projector.mend import Mender
@@ -78,7 +78,7 @@ async def test_deltas_that_come_while_rows_are_counted_are_kept(database: Databa
 async def test_busy_events_beyond_one_batch_are_settled(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "SETTLED_EVENTS", 5)
+    monkeypatch.setattr(settle, "SETTLED_EVENTS", 5)
     events = [made(n, "create", POST, rkey=n) for n in range(1, 15)]
     events += [made(20 + n, "update", POST, rkey=n, content=1) for n in range(1, 15)]
     await engine.create(database)

@@ -37,9 +37,9 @@ MUTANTS: Final = (
     Mutant(
         "rebuild-removed-accounts-stay",
         "rows of accounts that were removed are loaded as if they were there",
-        "projector/bulk.py",
-        old="        for step in (NOTE_REMOVED, TAKE_OUT):",
-        new="        for step in (TAKE_OUT,):",
+        "projector/busy.py",
+        old="        for step in (NOTE_REMOVED, TAKE_OUT, NOTE_EVENTS):",
+        new="        for step in (TAKE_OUT, NOTE_EVENTS):",
         tests=(f"{REBUILD}test_a_rebuild_equals_live_tables_and_the_model",),
     ),
     Mutant(
@@ -53,7 +53,7 @@ MUTANTS: Final = (
     Mutant(
         "rebuild-batch-edge-lost",
         "what follows a full batch of busy events is passed over",
-        "projector/bulk.py",
+        "projector/settle.py",
         old="            after = through if whole else events[-1].log_offset\n",
         new="            after = through\n",
         tests=(f"{MISSING}test_busy_events_beyond_one_batch_are_settled",),
