@@ -274,9 +274,9 @@ class Rebuild:
     async def _compare(self, connection: asyncpg.Connection) -> None:
         await self._approach(connection)
         reading = await self.database.connect("rebuild compare", work_mem="128MB")
-        await bulk.prepare(reading, cores(self.settings) - 1)
-        snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         try:
+            await bulk.prepare(reading, cores(self.settings) - 1)
+            snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
             async with connection.transaction():
                 met = await self._meet(connection)
                 await snapshot.start()
