@@ -11,6 +11,7 @@ from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
 
 MUTANTS_MIN = 40
+SCORECARD = ROOT / "ops" / "MUTANTS.md"
 
 
 @cache
@@ -30,6 +31,18 @@ def test_every_bug_applies_and_its_tests_are_there(mutant: Mutant) -> None:
         file, _, name = test.partition("::")
         assert (ROOT / file).is_file(), test
         assert not name or name.split("[")[0] in functions_of(file), test
+
+
+def test_the_scorecard_names_every_mutant_and_all_are_caught() -> None:
+    """The page that `make mutants` writes is of this catalogue, and by tests that are there."""
+    cells = [line.split(" | ") for line in SCORECARD.read_text().splitlines() if " | " in line]
+    caught = {row[0].removeprefix("| "): row[-1].removesuffix(" |").strip("`") for row in cells[1:]}
+    assert list(caught) == [mutant.name for mutant in MUTANTS]
+    for by in caught.values():
+        file, _, test = by.partition("::")
+        assert test.split("[")[0] in functions_of(f"tests/{file}"), by
+    count = len(MUTANTS)
+    assert f"**{count} of {count} mutants caught**" in SCORECARD.read_text()
 
 
 def test_names_are_unique_and_bugs_many() -> None:
