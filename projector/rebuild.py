@@ -346,6 +346,7 @@ class Rebuild:
     async def _swap_all(self, connection: asyncpg.Connection) -> None:
         schema = self.settings.schema
         keep_old = self.options.keep_old
+        await swap.lock_live(connection, self.everything, schema)
         for projection in self.projections:
             await swap.swap_projection(connection, projection, schema, keep_old=keep_old)
         shadows = [p.name for p in self.projections]
