@@ -184,7 +184,7 @@ WHERE log_offset""",
         old="                await writer.write(self.connection, folded, checkpoint)\n"
         "                _, rest",
         new="                _, rest",
-        tests=(f"{FORGET}test_while_the_account_goes_on_writing",),
+        tests=(f"{FORGET}test_what_was_applied_meanwhile_stays",),
     ),
     Mutant(
         "forget-before-it-is-applied",
