@@ -84,11 +84,19 @@ MUTANTS: Final = (
         tests=("tests/rebuild/test_readers.py",),
     ),
     Mutant(
+        "swap-engine-tables-astray",
+        "the engine's tables of a projection are moved to where the projection's are",
+        "projector/swap.py",
+        old="            moved.append((relation, name.engine if own else schema))\n",
+        new="            moved.append((relation, schema))\n",
+        tests=(f"{REBUILD}test_a_rebuild_equals_live_tables_and_the_model",),
+    ),
+    Mutant(
         "swap-others-counters-lost",
         "counters that others keep in the same table are not taken over",
         "projector/swap.py",
         old="        await _copy_foreign(connection, aggregate, table, new)\n",
-        new="",
+        new="        pass\n",
         tests=(f"{REBUILD}test_counters_that_others_keep_are_taken_over",),
     ),
     Mutant(
