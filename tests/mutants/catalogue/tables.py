@@ -205,14 +205,6 @@ MUTANTS: Final = (
         tests=(f"{AHEAD}test_a_window_applied_meanwhile_decides_over_what_was_looked_up",),
     ),
     Mutant(
-        "ahead-of-a-halved-window",
-        "what was looked up ahead is used after a window that was halved",
-        "projector/projectors.py",
-        old="probed = prepared.probed if whole else None",
-        new="probed = prepared.probed",
-        tests=("tests/invariants/test_looking_ahead.py", MODEL),
-    ),
-    Mutant(
         "ahead-not-voided-by-edits",
         "what was looked up ahead is believed though somebody else has edited the tables since",
         "projector/apply.py",
