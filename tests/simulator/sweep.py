@@ -1,8 +1,9 @@
 """`make sweep`: every crash point singly, then random pairs, all from a seed.
 
-Each case is a history of its own seed. A kill that never happened fails its case; of a pair it
-means that another pair is drawn in its place, and how often that was is said. What has passed is
-kept in build/, so that a sweep of the same seed goes on where it was stopped.
+Each case is a history of its own seed. Where a kill never happened, since what a point is about was
+not in the history at that time, another history, or pair, is drawn in its place; how often that was
+is said, and after a few of them the case has failed. What has passed is kept in build/, so that a
+sweep of the same seed goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,6 +79,20 @@ def draw(rng: random.Random) -> Plan:
     return plan(rng, tuple(_arm(rng, process) for process in processes), arriving=arriving)
 
 
+def pairs_of(rng: random.Random) -> Iterator[Plan]:
+    """Random pairs without an end."""
+    while True:
+        yield draw(rng)
+
+
+def others(one: Plan) -> Iterator[Plan]:
+    """The same kills in this history, then in others."""
+    yield one
+    rng = random.Random(str(one))
+    while True:
+        yield replace(one, seed=rng.randrange(1, 1_000))
+
+
 def _arm(rng: random.Random, process: str) -> Arm:
     of = "daemon" if process == "rival" else process
     name = rng.choice([name for name, point in POINTS.items() if point.process == of])
@@ -98,22 +113,20 @@ class Sweep:
     async def run(self, singly: list[Plan], rngs: dict[str, random.Random]) -> list[Done]:
         """All cases, those singly first, in their order."""
         self.planned = len(singly) + len(rngs)
-        alone = [self._single(one) for one in singly]
-        return await asyncio.gather(*alone, *(self._pair(key, rng) for key, rng in rngs.items()))
+        alone = [self._case(str(one), others(one)) for one in singly]
+        pairs = [self._case(key, pairs_of(rng)) for key, rng in rngs.items()]
+        return await asyncio.gather(*alone, *pairs)
 
-    async def _single(self, one: Plan) -> Done:
-        async with self.lanes:
-            return self._known(str(one)) or self._keep(await self._try(str(one), one))
-
-    async def _pair(self, key: str, rng: random.Random) -> Done:
+    async def _case(self, key: str, plans: Iterator[Plan]) -> Done:
+        """The first of the plans of which all kills happened; or the last of a few."""
         async with self.lanes:
             if known := self._known(key):
                 return known
             drawn = 1
-            done = await self._try(key, draw(rng))
+            done = await self._try(key, next(plans))
             while done.unfired and not done.complaints and drawn < DRAWS_MAX:
                 drawn += 1
-                done = await self._try(key, draw(rng))
+                done = await self._try(key, next(plans))
             return self._keep(msgspec.structs.replace(done, drawn=drawn))
 
     def _known(self, key: str) -> Done | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 
 from tests.simulator.points import POINTS
 from tests.simulator.scorecard import Done, Journal, page
-from tests.simulator.sweep import COMMANDS, draw, singles
+from tests.simulator.sweep import COMMANDS, draw, others, singles
 
 GOOD = Done(
     key="pair 1", text="seed 3: ingest at append.moved:1 and daemon at apply.moved:2",
@@ -28,6 +29,15 @@ def test_every_point_is_killed_singly_and_those_of_commands_while_events_arrive_
         first = [arriving for hit, arriving in cases if hit == 1]
         assert first == ([True, False] if point.process in COMMANDS else [False])
         assert all(hit <= point.hits for hit, _ in cases)
+
+
+def test_where_a_point_is_not_met_another_history_is_tried() -> None:
+    first = next(iter(singles(1)))
+    tried = list(itertools.islice(others(first), 4))
+    assert tried == list(itertools.islice(others(first), 4))
+    assert tried[0] == first
+    assert {plan.arms for plan in tried} == {first.arms}
+    assert len({plan.seed for plan in tried}) == 4
 
 
 def test_pairs_are_those_of_their_seed_and_of_all_processes() -> None:
@@ -52,7 +62,7 @@ def test_what_passed_is_known_and_what_failed_is_run_again(tmp_path: Path) -> No
 def test_the_page_says_what_failed() -> None:
     text = page([BAD, GOOD], 1, "2026-01-02")
     assert "2026-01-02, seed 1: **1 of 2 cases passed**; 1 of " in text
-    assert "1 random pairs (2 drawn anew" in text
+    assert "1 random pairs; 4 drawn anew" in text
     assert "2,468 looks" in text
     assert "| `apply.moved` | daemon | 2 |" in text
     assert "- single: " in text
