@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test peer check format bench requirements clean venv venv-dev
+.PHONY: help demo test peer check format bench mutants sweep fuzz requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -44,6 +44,16 @@ format: venv-dev ## Format, and fix what the linter can fix
 
 bench: venv-dev ## Measure events per second against the floor of a plain COPY (ARGS='…')
 	@$(BIN)/python -m ops.bench $(ARGS)
+
+mutants: venv-dev ## Put each bug of the catalogue into a copy; the tests must catch it (ARGS='name …')
+	@$(BIN)/python -m tests.mutants --jobs $(WORKERS) $(ARGS)
+
+sweep: venv-dev ## Kill processes at every crash point, then at 200 random pairs (ARGS='--seed 2')
+	@$(BIN)/python -m tests.simulator.sweep --jobs $(WORKERS) $(ARGS)
+
+fuzz: venv-dev ## Fuzz decoders and fold for long, new examples each time (ARGS='-k wires')
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/fuzz tests/model tests/unit/*_fuzz.py \
+		-n $(WORKERS) --timeout=14400 $(ARGS)
 
 requirements: ## Pin the requirement files again (UPGRADE=1 for newer versions)
 	@$(or $(PYTHON),python3) -m venv $(UV)

@@ -140,8 +140,13 @@ class LeaseKeeper:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         connection = await self.database.connect("leases")
-        await connection.add_listener(LOG_CHANNEL, self._on_log)
-        await connection.add_listener(OUTBOX_CHANNEL, self._on_outbox)
+        try:
+            await connection.add_listener(LOG_CHANNEL, self._on_log)
+            await connection.add_listener(OUTBOX_CHANNEL, self._on_outbox)
+        except (Exception, asyncio.CancelledError):
+            # Nobody else knows of it yet.
+            await close_quietly(connection)
+            raise
         self._connection = connection
         for name in list(self.held):
             # The leases point to the connection that is gone: make them point to this one.
@@ -169,8 +174,10 @@ class LeaseKeeper:
 
     async def close(self) -> None:
         """Gives all leases back and closes the connection."""
-        for name in list(self.held):
-            await self.release(name)
-        for task in list(self._notified):
-            task.cancel()
-        await self._drop()
+        try:
+            for name in list(self.held):
+                await self.release(name)
+        finally:
+            for task in list(self._notified):
+                task.cancel()
+            await self._drop()

@@ -283,9 +283,9 @@ class Rebuild:
     async def _compare(self, connection: asyncpg.Connection) -> None:
         await self._approach(connection)
         reading = await self.database.connect("rebuild compare", work_mem="128MB")
-        await bulk.prepare(reading, cores(self.settings) - 1)
-        snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         try:
+            await bulk.prepare(reading, cores(self.settings) - 1)
+            snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
             async with connection.transaction():
                 met = await self._meet(connection)
                 await snapshot.start()
@@ -357,6 +357,7 @@ class Rebuild:
     async def _swap_all(self, connection: asyncpg.Connection) -> None:
         schema = self.settings.schema
         keep_old = self.options.keep_old
+        await swap.lock_live(connection, self.everything, schema)
         for projection in self.projections:
             await swap.swap_projection(connection, projection, schema, keep_old=keep_old)
         shadows = [p.name for p in self.projections]

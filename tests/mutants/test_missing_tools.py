@@ -101,6 +101,33 @@ async def test_a_swap_drops_the_deltas_of_the_old_counters(database: Database) -
     assert await engine.differences(database) == []
 
 
+# Of records that were never deleted revisions may be noted or not.
+NOTES = (
+    "SELECT * FROM projector.version_post",
+    "SELECT * FROM projector.version_like WHERE uri LIKE '%/r3'",
+    "SELECT * FROM projector.duplicate_like",
+)
+LOSE = "DELETE FROM projector.{}"
+
+
+async def test_a_swap_brings_what_the_engine_notes(database: Database) -> None:
+    """The revisions of what was deleted, and the rows that wait for a claim, as they were before
+    somebody lost them."""
+    await engine.create(database)
+    events = [made(n, "create", LIKE, rkey=n) for n in range(1, 4)]
+    events += [made(4, "delete", LIKE, rkey=3), made(5, "create", POST), made(6, "delete", POST)]
+    await engine.append(database, events)
+    await engine.project(database)
+    connection = await database.connect("test notes")
+    notes = [await connection.fetch(query) for query in NOTES]
+    assert [len(rows) for rows in notes] == [1, 1, 1]
+    for table in ("version_post", "version_like", "duplicate_like"):
+        await connection.execute(LOSE.format(table))
+    assert (await rebuild(database)).swapped
+    assert [await connection.fetch(query) for query in NOTES] == notes
+    await connection.close()
+
+
 def test_feeding_follows_a_swap(
     stage: Stage, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

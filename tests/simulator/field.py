@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+from events.tasks import end
 from tests.support.cli import Place, Running
 from tests.support.harness import until
 
+T = TypeVar("T")
+
 CRASH_AT = "PROJECTOR_CRASH_AT"
 CANNOT_CONNECT = 3
+CHECK_FAILED = 1
+BEHIND = "let it catch up"
+"""What `forget` says where a projector is not there: an operator types it again."""
 SECONDS_MAX = 240.0
 ARMED_SECONDS_MAX = 15.0
 """How long a point is waited for that has yet to be hit, once all else is done."""
@@ -86,7 +94,9 @@ class Field:
             member.fired.append("somewhere" if member.is_doomed else member.arms.popleft())
             member.is_doomed = False
             self._launch(member)
-        elif code == CANNOT_CONNECT and "cannot connect" in running.said:
+        elif (code == CANNOT_CONNECT and "cannot connect" in running.said) or (
+            code == CHECK_FAILED and BEHIND in running.said
+        ):
             self._launch(member)
         elif code == 0 and member.ends:
             member.has_ended = True
@@ -110,6 +120,19 @@ class Field:
             return await done()
 
         await until(reached, seconds=SECONDS_MAX)
+
+    async def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does some work, while whoever dies is started again."""
+        task = asyncio.create_task(work)
+
+        async def is_done() -> bool:
+            return task.done()
+
+        try:
+            await self.until(is_done)
+        finally:
+            await end(task)
+        return task.result()
 
     async def until_ended(self, *names: str) -> None:
         """Waits for processes that end of their own."""
