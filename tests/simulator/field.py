@@ -13,6 +13,7 @@ from tests.support.harness import until
 
 CRASH_AT = "PROJECTOR_CRASH_AT"
 CANNOT_CONNECT = 3
+HELD = 6
 SECONDS_MAX = 240.0
 ARMED_SECONDS_MAX = 15.0
 """How long a point is waited for that has yet to be hit, once all else is done."""
@@ -46,11 +47,16 @@ class Member:
 
 
 class Field:
-    """Runs members side by side."""
+    """Runs members side by side.
+
+    `excuses`: a member that ends because something is held by another, and says this, is started
+    again, as by a supervisor.
+    """
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.members: dict[str, Member] = {}
+        self.excuses: dict[str, str] = {}
 
     def start(
         self,
@@ -87,6 +93,8 @@ class Field:
             member.is_doomed = False
             self._launch(member)
         elif code == CANNOT_CONNECT and "cannot connect" in running.said:
+            self._launch(member)
+        elif code == HELD and self.excuses.get(member.name, "\0") in running.said:
             self._launch(member)
         elif code == 0 and member.ends:
             member.has_ended = True

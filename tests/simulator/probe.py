@@ -17,8 +17,8 @@ SELECT head, (SELECT count(*) FROM projector.event_log), (SELECT max(log_offset)
 FROM projector.log_head
 """
 AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
-        asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
-        asyncpg.InternalClientError, asyncpg.QueryCanceledError, asyncpg.TooManyConnectionsError,
+        asyncpg.InternalClientError, asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError,
         asyncpg.UndefinedTableError, asyncpg.DeadlockDetectedError)  # fmt: skip
 """What a server says that is away for a while, or whose tables are being swapped."""
 
