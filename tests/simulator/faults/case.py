@@ -135,8 +135,10 @@ async def _befall(world: World, outcome: Outcome, drip: Drip) -> None:
 
 async def _note(world: World, outcome: Outcome, fault: Fault) -> None:
     await asyncio.sleep(world.rng.random())
+    begun = time.monotonic()
     try:
-        outcome.proofs[fault.name] = await fire(world, fault)
+        seen = await fire(world, fault)
+        outcome.proofs[fault.name] = f"{seen}, after {time.monotonic() - begun:.1f} s"
     except Unfired as error:
         outcome.unfired.append(str(error))
 

@@ -16,6 +16,10 @@ class Unfired(Exception):
     """A fault was scheduled, and nobody saw it."""
 
 
+class Disturbed(ConnectionError):
+    """Another fault took away what this one works with; it is begun anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that goes wrong.

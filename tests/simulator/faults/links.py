@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.simulator.faults.fault import Unfired, fault
+from tests.simulator.faults.fault import Disturbed, Unfired, fault
 from tests.simulator.faults.postgres import TROUBLE
 from tests.simulator.faults.world import World
 from tests.support.proxy import Proxy
@@ -24,7 +24,7 @@ async def _cut(world: World, server: str) -> str:
     mark = world.mark()
     cut = _door(world, server).cut()
     if not cut:
-        raise ConnectionError("there was none to be cut")
+        raise Disturbed("there was none to be cut")
     return f"{cut} connections cut; {await world.hear(mark, *SAYS[server])}"
 
 
@@ -34,7 +34,7 @@ async def _round_trip_seconds(world: World, server: str) -> float:
     try:
         writer.write(GREETINGS[server])
         if not await asyncio.wait_for(reader.read(1), 30):
-            raise ConnectionError("it ended without an answer")
+            raise Disturbed("it ended without an answer")
     finally:
         writer.transport.abort()
     return time.monotonic() - begun

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from tests.simulator.faults.fault import Unfired, fault
+from tests.simulator.faults.fault import Disturbed, Unfired, fault
 from tests.simulator.faults.servers import ROLE, fill, relieve
 from tests.simulator.faults.world import AWAY, World
 from tests.support.own_server import kill_postmaster
@@ -80,7 +80,7 @@ async def backends_terminated(world: World) -> str:
     mark = world.mark()
     ended = await world.watch.rows(TERMINATE)
     if not ended:
-        raise ConnectionError("there was none to be ended")
+        raise Disturbed("there was none to be ended")
     return f"{len(ended)} backends ended; {await world.hear(mark, *TROUBLE)}"
 
 
@@ -95,6 +95,19 @@ async def transaction(world: World, *statements: str) -> AsyncIterator[asyncpg.C
         yield stranger
     finally:
         stranger.terminate()
+
+
+async def _blocked(world: World, stranger: asyncpg.Connection, what: str) -> int:
+    """Waits until backends of ours wait for a stranger's locks; how many."""
+    pid = stranger.get_server_pid()
+
+    async def blocked() -> int:
+        if stranger.is_closed():
+            raise Disturbed("the locks are gone with their holder")
+        return await world.watch.count(BLOCKED, pid)
+
+    count: int = await world.see(f"nobody waits for {what}", blocked)
+    return count
 
 
 @fault(
@@ -130,12 +143,7 @@ async def rows_locked(world: World) -> str:
     table = world.rng.choice(LOCKED)
     mark = world.mark()
     async with transaction(world, f"SELECT FROM {table} FOR UPDATE") as stranger:
-        pid = stranger.get_server_pid()
-
-        async def blocks() -> int:
-            return await world.watch.count(BLOCKED, pid)
-
-        blocked = await world.see(f"nobody waits for {table}", blocks)
+        blocked = await _blocked(world, stranger, table)
         heard = await world.hear(mark, *TROUBLE)
     return f"{blocked} backends waited for {table}; {heard}"
 
@@ -149,12 +157,7 @@ async def rows_locked(world: World) -> str:
 async def deadlock(world: World) -> str:
     mark = world.mark()
     async with transaction(world, 'LOCK TABLE bsky."like" IN SHARE MODE') as stranger:
-        pid = stranger.get_server_pid()
-
-        async def waits() -> int:
-            return await world.watch.count(BLOCKED, pid)
-
-        await world.see("no projector waits for the table", waits)
+        await _blocked(world, stranger, "the table")
         await stranger.execute("SELECT FROM projector.checkpoint FOR UPDATE", timeout=30)
     return await world.hear(mark, "deadlock detected")
 

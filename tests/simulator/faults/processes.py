@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 
-from tests.simulator.faults.fault import fault
+from tests.simulator.faults.fault import Disturbed, fault
 from tests.simulator.faults.world import PROCESSES, World
 
 TAKEN = ("was taken by another", "another daemon applied the window")
@@ -14,10 +14,6 @@ DISOWN = "DELETE FROM projector.lease WHERE name LIKE 'projection %'"
 DAYS = 86_400
 BACK_DAYS, AHEAD_DAYS = 1_500, 1_000
 """Back to before what the simulated network says, and ahead of every real clock."""
-
-
-class Disturbed(ConnectionError):
-    """Another fault took what this one works with; it is begun anew."""
 
 
 @fault(
