@@ -141,5 +141,3 @@ async def _note(world: World, outcome: Outcome, fault: Fault) -> None:
         outcome.proofs[fault.name] = f"{seen}, after {time.monotonic() - begun:.1f} s"
     except Unfired as error:
         outcome.unfired.append(str(error))
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -88,7 +89,8 @@ class World:
         self.over = asyncio.Event()
         variables = dict(settings or SETTINGS)
         if is_clocked:
-            variables |= {"PYTHONPATH": str(CLOCK), "CLOCK_FILE": str(self.clock)}
+            path = os.pathsep.join([str(CLOCK), os.environ.get("PYTHONPATH", "")])
+            variables |= {"PYTHONPATH": path, "CLOCK_FILE": str(self.clock)}
         url = servers.program_url(name)
         self.place = Recorded(self.folder, "--database", url, **variables)
         self.field = Field(self.place)
@@ -212,7 +214,9 @@ class World:
 
     async def _standing(self) -> str:
         cursors = await self.watch.rows("SELECT * FROM projector.source_cursor")
-        checkpoints = await self.watch.rows("SELECT projection, log_offset FROM projector.checkpoint")
+        checkpoints = await self.watch.rows(
+            "SELECT projection, log_offset FROM projector.checkpoint"
+        )
         stream = await self.redis("XINFO", "STREAM", STREAM)
         said = {name: self.field.members[name].running for name in PROCESSES}
         tails = {name: run and run.said[-1500:] for name, run in said.items()}
