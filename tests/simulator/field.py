@@ -92,14 +92,17 @@ class Field:
             member.fired.append("somewhere" if member.is_doomed else member.arms.popleft())
             member.is_doomed = False
             self._launch(member)
-        elif code == CANNOT_CONNECT and "cannot connect" in running.said:
-            self._launch(member)
-        elif code == HELD and self.excuses.get(member.name, "\0") in running.said:
+        elif self._is_excused(member.name, code, running.said):
             self._launch(member)
         elif code == 0 and member.ends:
             member.has_ended = True
         else:
             raise Failed(f"{member.name} ended with {code}: {running.said[-2000:]}")
+
+    def _is_excused(self, name: str, code: int, said: str) -> bool:
+        if code == HELD:
+            return name in self.excuses and self.excuses[name] in said
+        return code == CANNOT_CONNECT and "cannot connect" in said
 
     def kill(self, name: str) -> bool:
         """Kills a process, wherever it is; whether it was there to be killed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -60,8 +61,10 @@ class Probe:
                 connection = await asyncpg.connect(self.url, timeout=5, command_timeout=30)
                 try:
                     while True:
+                        begun = time.monotonic()
                         await self.look(connection)
-                        await asyncio.sleep(PAUSE_SECONDS)
+                        # Of large tables it is not to take more than half of a processor.
+                        await asyncio.sleep(max(PAUSE_SECONDS, time.monotonic() - begun))
                 finally:
                     connection.terminate()
             except (*AWAY, TimeoutError):

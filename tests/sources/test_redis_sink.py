@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from contextlib import aclosing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -127,7 +127,7 @@ async def test_the_loss_of_the_last_writes_is_noticed(
         await server.copy_data(tmp_path / "copy")
         await sink.append("up", "c1", batch("c2", 5, 5))
         await server.restore_data(tmp_path / "copy")
-        with pytest.raises(SourceClaimed, match="the cursor of up is c1, not c2 .* lost writes;"):
+        with pytest.raises(SourceClaimed, match=r"the cursor of up is c1, not c2 .* lost writes;"):
             await sink.append("up", "c2", batch("c3", 10, 5))
 
 

@@ -53,7 +53,7 @@ async def sweep(given: argparse.Namespace, score: Score) -> None:
     rng = random.Random(f"faults {given.seed}")
     single = [] if given.only_pairs else names
     drawn = itertools.islice(pairs(given.seed, given.pairs, names), given.skip, None)
-    async with servers(**SETTINGS) as at:
+    async with servers(SETTINGS) as at:
         for name in single:
             score.single.append(await run(at, next(numbers), rng.randrange(1, 1_000), (name,)))
         for seed, pair in drawn:

@@ -9,12 +9,12 @@ from tests.simulator.faults.fault import FAULTS
 
 HEAD = """# Faults on real servers: the scorecard
 
-Made by `make faults`; a case is repeated by its seed and the names of its faults. In each, a history
-of the simulator with every awkward order goes through the real pipeline (websocket → Redis → log →
-two daemons, each a process of its own; Postgres and Redis behind a proxy of our own) while the faults
-befall it, two at once in the pairs. In the end the log is compared with the history, and all tables
-with its final state; all the while another connection looks whether every counter is exact and the
-log without a gap. A fault that is not seen to fire fails its case.
+Made by `make faults`; a case is repeated by its seed and the names of its faults. In each, a
+history of the simulator with every awkward order goes through the real pipeline (websocket → Redis
+→ log → two daemons, each a process of its own; Postgres and Redis behind a proxy of our own) while
+the faults befall it, two at once in the pairs. In the end the log is compared with the history, and
+all tables with its final state; all the while another connection looks whether every counter is
+exact and the log without a gap. A fault that is not seen to fire fails its case.
 """
 
 

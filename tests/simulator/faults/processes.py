@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 
 from tests.simulator.faults.fault import Disturbed, fault
@@ -86,7 +85,7 @@ async def two_owners(world: World) -> str:
 def _set_clock(world: World, days: int) -> None:
     new = world.clock.with_suffix(".new")
     new.write_text(str(days * DAYS))
-    os.replace(new, world.clock)
+    new.replace(world.clock)
 
 
 @fault(

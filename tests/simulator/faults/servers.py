@@ -7,7 +7,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +93,7 @@ class Servers:
 
         await until(made, seconds=60)
 
-    async def prepare(self, **settings: str) -> None:
+    async def prepare(self, settings: Mapping[str, str]) -> None:
         """Makes the role and the database that others are copies of."""
         await self.admin(f"CREATE ROLE {ROLE} LOGIN")
         await self.admin(f"CREATE DATABASE {TEMPLATE} OWNER {ROLE}")
@@ -102,12 +102,12 @@ class Servers:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path | None]:
+def small_disk(folder: Path, disk_mib: int) -> Iterator[Path | None]:
     """A disk in memory, mounted there; None where only root could do that."""
     if os.geteuid() != 0:
         yield None
         return
-    options = f"size={DISK_MIB}m,mode=0700"
+    options = f"size={disk_mib}m,mode=0700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
     try:
         yield folder
@@ -116,14 +116,16 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
 
 
 @asynccontextmanager
-async def servers(**settings: str) -> AsyncIterator[Servers]:
+async def servers(
+    settings: Mapping[str, str], *, disk_mib: int = DISK_MIB
+) -> AsyncIterator[Servers]:
     """Postgres and Redis, running, with proxies before them, while it is entered."""
     binary = next(iter(redis_binaries().values()))
     async with AsyncExitStack() as stack:
         temporary = tempfile.TemporaryDirectory(prefix="pj", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(temporary))
         (folder / "postgres").mkdir(mode=0o700)
-        disk = stack.enter_context(small_disk(folder / "postgres"))
+        disk = stack.enter_context(small_disk(folder / "postgres", disk_mib))
         postgres = EmbeddedPostgres(folder, configuration=CONFIGURATION + SMALL_SERVER)
         postgres.start()
         stack.callback(postgres.stop, "immediate")
@@ -132,7 +134,7 @@ async def servers(**settings: str) -> AsyncIterator[Servers]:
         to_postgres = await stack.enter_async_context(Proxy(to_socket(socket)))
         to_redis = await stack.enter_async_context(Proxy(to_port(redis.port)))
         ready = Servers(postgres, redis, to_postgres, to_redis, folder, disk)
-        await ready.prepare(**settings)
+        await ready.prepare(settings)
         yield ready
 
 

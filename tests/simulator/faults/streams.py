@@ -25,7 +25,7 @@ MADE_GOOD = (
 
 
 @fault(
-    "redis-stalled", does="Redis is stopped (SIGSTOP) for longer than a command may take, and woken",
+    "redis-stalled", does="Redis is stopped (SIGSTOP) for longer than a command may take",
     seen="a process says that it waits", holds="nothing is lost or written twice",
 )  # fmt: skip
 async def redis_stalled(world: World) -> str:

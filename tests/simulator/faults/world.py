@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -75,7 +76,8 @@ class World:
         rng: random.Random,
         *,
         is_clocked: bool = False,
-        settings: dict[str, str] | None = None,
+        whole_log: bool = True,
+        settings: Mapping[str, str] = SETTINGS,
     ) -> None:
         self.servers = servers
         self.name = name
@@ -87,7 +89,8 @@ class World:
         self.oracle = Oracle(facts, exactly=False)
         self.served = 0
         self.over = asyncio.Event()
-        variables = dict(settings or SETTINGS)
+        self.whole_log = whole_log
+        variables = dict(settings)
         if is_clocked:
             path = os.pathsep.join([str(CLOCK), os.environ.get("PYTHONPATH", "")])
             variables |= {"PYTHONPATH": path, "CLOCK_FILE": str(self.clock)}
@@ -104,7 +107,8 @@ class World:
         self.host = await self._stack.enter_async_context(JetstreamServer())
         self.watch = await self._stack.enter_async_context(Watch(self.url))
         self._stack.push_async_callback(self.field.stop)
-        self.probe: Probe = await self._stack.enter_async_context(probing(self.url))
+        looking = probing(self.url, whole_log=self.whole_log)
+        self.probe: Probe = await self._stack.enter_async_context(looking)
         self._start()
         return self
 
@@ -162,10 +166,12 @@ class World:
         seconds: float = SEEN_SECONDS_MAX,
     ) -> Any:
         """Waits for something; returns what it is. Raises `Unfired`."""
-        try:
-            return await until(condition, seconds=seconds)
-        except TimeoutError:
-            raise Unfired(complaint) from None
+        deadline = time.monotonic() + seconds
+        while not (found := await condition()):
+            if time.monotonic() > deadline:
+                raise Unfired(complaint)
+            await asyncio.sleep(TEND_SECONDS)
+        return found
 
     # Whom faults work through.
 
@@ -203,27 +209,31 @@ class World:
         told = dict(zip(facts[::2], facts[1::2], strict=True))
         return bool(await self.watch.count(CURSORS, told[b"last-generated-id"].decode()))
 
-    async def settle(self) -> None:
+    async def settle(self, seconds: float = SETTLE_SECONDS_MAX) -> None:
         """Waits until all that was sent is in log, tables and counts. Others look after the
         processes."""
         try:
-            await until(self.is_drained, seconds=SETTLE_SECONDS_MAX)
-            await until(self.watch.is_caught_up, seconds=SETTLE_SECONDS_MAX)
-        except TimeoutError:
+            await self.see("it does not end", self.is_drained, seconds)
+            await self.see("it does not end", self.watch.is_caught_up, seconds)
+        except Unfired:
             raise Failed(f"it does not come to rest: {await self._standing()}") from None
 
     async def _standing(self) -> str:
-        cursors = await self.watch.rows("SELECT * FROM projector.source_cursor")
-        checkpoints = await self.watch.rows(
-            "SELECT projection, log_offset FROM projector.checkpoint"
-        )
-        stream = await self.redis("XINFO", "STREAM", STREAM)
-        said = {name: self.field.members[name].running for name in PROCESSES}
-        tails = {name: run and run.said[-1500:] for name, run in said.items()}
-        return f"fed through {await self.feed_at()} of {self.facts[-1].time_us}; {stream}; {cursors}; {checkpoints}; {tails}"
+        """What is known of who does not come to rest."""
+        facts = {
+            "sent": self.facts[self.served - 1].time_us,
+            "fed": await self.feed_at(),
+            "cursors": await self.watch.rows("SELECT source, cursor FROM projector.source_cursor"),
+            "checkpoints": await self.watch.rows(
+                "SELECT projection, log_offset, head FROM projector.checkpoint, projector.log_head"
+            ),
+        }
+        told = {name: self.field.members[name].running for name in PROCESSES}
+        said = {name: running.said[-1500:] for name, running in told.items() if running}
+        return f"{facts}; {said}"
 
     async def end(self) -> list[str]:
-        """Tells every process to end, and what is wrong then."""
+        """Tells every process to end; what is wrong then."""
         for name in PROCESSES:
             await self.field.finish(name, self._is_there)
         complaints = await self.oracle.verdict(self.url)
