@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test check format bench requirements clean venv venv-dev
+.PHONY: help demo test check format bench sweep faults soak requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -41,6 +41,15 @@ format: venv-dev ## Format, and fix what the linter can fix
 
 bench: venv-dev ## Measure events per second against the floor of a plain COPY (ARGS='…')
 	@$(BIN)/python -m ops.bench $(ARGS)
+
+sweep: venv-dev ## Kill processes at every crash point, singly and in pairs (ARGS='--pairs 200')
+	@$(BIN)/python -m tests.simulator.sweep $(ARGS)
+
+faults: venv-dev ## Let every fault befall real servers, singly and in pairs (ARGS='--pairs 100')
+	@$(BIN)/python -m tests.simulator.faults --card ops/FAULTS.md $(ARGS)
+
+soak: venv-dev ## Run the pipeline under random kills and faults (ARGS='--minutes 60 --seed 1')
+	@$(BIN)/python -m ops.soak $(ARGS)
 
 requirements: ## Pin the requirement files again (UPGRADE=1 for newer versions)
 	@$(or $(PYTHON),python3) -m venv $(UV)

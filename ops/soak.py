@@ -65,6 +65,7 @@ class Soak:
         self.rng = self.world.rng
         self.works = Works(self.world.place, self.world.watch, self.world.oracle)
         self.kinds = self._kinds()
+        self.world.field.retyped.update(WORKS)
 
     @property
     def now(self) -> float:
@@ -95,6 +96,7 @@ class Soak:
             await asyncio.gather(*tasks, striking, return_exceptions=True)
 
     async def _strike_on(self) -> None:
+        await self.world.watch.until(self.world.watch.tables_at, 1)
         while self.now < self.seconds:
             await self._strike(next(self.kinds))
             await asyncio.sleep(self.rng.uniform(*PAUSE_SECONDS))

@@ -50,13 +50,14 @@ class Field:
     """Runs members side by side.
 
     `excuses`: a member that ends because something is held by another, and says this, is started
-    again, as by a supervisor.
+    again, as by a supervisor. `retyped`: commands that are typed again whenever a server was away.
     """
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.members: dict[str, Member] = {}
         self.excuses: dict[str, str] = {}
+        self.retyped: set[str] = set()
 
     def start(
         self,
@@ -102,7 +103,8 @@ class Field:
     def _is_excused(self, name: str, code: int, said: str) -> bool:
         if code == HELD:
             return name in self.excuses and self.excuses[name] in said
-        return code == CANNOT_CONNECT and "cannot connect" in said
+        told = "projector: " in said if name in self.retyped else "cannot connect" in said
+        return code == CANNOT_CONNECT and told
 
     def kill(self, name: str) -> bool:
         """Kills a process, wherever it is; whether it was there to be killed."""

@@ -18,12 +18,13 @@ from tests.simulator.network import Network
 
 __all__ = ["Outcome", "fire", "hosts", "links", "postgres", "processes", "run_case", "streams"]
 
-EVENTS = 900
+EVENTS = 600
 SHARE_BEFORE = 0.35
 """What of the history has been sent when the faults begin."""
 DRIP_SECONDS = 20.0
 """In so many seconds faults see all of the rest but for a third."""
 LEAST_SECONDS = 3.0
+"""How long a case goes on of which all faults last as long as it does."""
 FIRE_SECONDS_MAX = 90.0
 
 
@@ -123,7 +124,7 @@ async def _befall(world: World, outcome: Outcome, drip: Drip) -> None:
     lasting = [asyncio.create_task(_note(world, outcome, one)) for one in chosen if one.whole]
     try:
         short = [_note(world, outcome, one) for one in chosen if not one.whole]
-        await asyncio.gather(*short, asyncio.sleep(LEAST_SECONDS))
+        await asyncio.gather(*short or [asyncio.sleep(LEAST_SECONDS)])
         drip.is_over = True
         await world.settle()
         world.over.set()
