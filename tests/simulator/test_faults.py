@@ -5,7 +5,8 @@ These are a few of the cases of `make faults`, which has every fault and 100 ran
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,18 +24,18 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", loop_scope="module")
-async def at() -> AsyncIterator[Servers]:
+@pytest.fixture(scope="module")
+def at(runner: asyncio.Runner) -> Iterator[Servers]:
     require_redis()
-    async with servers(SETTINGS) as ready:
-        yield ready
+    running = servers(SETTINGS)
+    yield runner.run(running.__aenter__())
+    runner.run(running.__aexit__(None, None, None))
 
 
-@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("faults", CASES, ids=map(" and ".join, CASES))
-async def test_two_faults_at_once(at: Servers, faults: tuple[str, ...]) -> None:
+def test_two_faults_at_once(at: Servers, runner: asyncio.Runner, faults: tuple[str, ...]) -> None:
     seed = CASES.index(faults) + 1
-    outcome = await run_case(at, f"faults_{seed}", seed, faults)
+    outcome = runner.run(run_case(at, f"faults_{seed}", seed, faults))
     assert (outcome.complaints, outcome.unfired) == ([], [])
     assert set(outcome.proofs) == set(faults)
     assert outcome.looks > 0

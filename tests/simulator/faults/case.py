@@ -25,7 +25,7 @@ DRIP_SECONDS = 20.0
 """In so many seconds faults see all of the rest but for a third."""
 LEAST_SECONDS = 3.0
 """How long a case goes on of which all faults last as long as it does."""
-FIRE_SECONDS_MAX = 90.0
+FIRE_SECONDS_MAX = 180.0
 
 
 @dataclass

@@ -32,16 +32,16 @@ SETTINGS = {
     "PROJECTOR_BACKOFF_SECONDS_MAX": "1",
     "PROJECTOR_COMMAND_TIMEOUT_SECONDS": "3",
     "PROJECTOR_RECENT_EVENTS": "1000000",
-    "PROJECTOR_SILENT_SECONDS": "2",
+    "PROJECTOR_SILENT_SECONDS": "4",
     "PROJECTOR_STREAM_ENTRIES_MAX": "2000",
 }
 AWAY = (OSError, RedisError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
         asyncpg.InternalClientError, asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)  # fmt: skip
 """What a server says that is away, or in trouble, for a while."""
-SEEN_SECONDS_MAX = 40.0
+SEEN_SECONDS_MAX = 90.0
 TEND_SECONDS = 0.05
-SETTLE_SECONDS_MAX = 60.0
+SETTLE_SECONDS_MAX = 200.0
 STREAM = "firehose"
 CLOCK = Path(__file__).parent / "clock"
 PROCESSES = ("feed", "tail", "daemon", "rival")
