@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from tests.simulator.faults.case import fire
 from tests.simulator.faults.fault import FAULTS, Unfired
-from tests.simulator.faults.servers import servers
+from tests.simulator.faults.servers import end_in_order, servers
 from tests.simulator.faults.world import SETTINGS, World, whole_facts
 from tests.simulator.field import Failed
 from tests.simulator.network import Network
@@ -193,6 +193,7 @@ async def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    end_in_order()
     seen, complaints = await soaked(given.seed, given.minutes)
     print(f"seen: {dict(sorted(seen.items()))}")
     for complaint in complaints:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.simulator.faults.card import Score, scorecard
 from tests.simulator.faults.case import Outcome, run_case
 from tests.simulator.faults.fault import FAULTS
-from tests.simulator.faults.servers import Servers, servers
+from tests.simulator.faults.servers import Servers, end_in_order, servers
 from tests.simulator.faults.world import SETTINGS
 
 
@@ -74,6 +74,7 @@ async def main() -> int:
     parser.add_argument("--only-pairs", action="store_true")
     parser.add_argument("--card", type=Path, help="where the scorecard is written")
     given = parser.parse_args()
+    end_in_order()
     score = Score()
     await sweep(given, score)
     print(f"{len(score.failed)} of {len(score.cases)} cases failed")

@@ -18,7 +18,7 @@ TROUBLE = ("trying again", "leases not renewed")
 """What the program says of every transient trouble."""
 OURS = "application_name LIKE 'projector/%' AND datname = current_database()"
 STARTED = "SELECT pg_postmaster_start_time()"
-TERMINATE = f"SELECT pid FROM pg_stat_activity WHERE {OURS} AND pg_terminate_backend(pid)"
+TERMINATE = f"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}"
 BLOCKED = f"SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND $1 = ANY(pg_blocking_pids(pid))"
 IDLE_MS = """
 SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - xact_start) * 1000
