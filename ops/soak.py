@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tests.simulator.faults.case import fire
-from tests.simulator.faults.fault import FAULTS, Unfired
+from tests.simulator.faults.fault import FAULTS, Unfired, usable
 from tests.simulator.faults.servers import end_in_order, servers
 from tests.simulator.faults.world import SETTINGS, World, whole_facts
 from tests.simulator.field import Failed
@@ -111,7 +111,7 @@ class Soak:
     def _kinds(self) -> Iterator[str]:
         """All faults in random order, and again, with kills and works of operators in between."""
         while True:
-            deck = [*FAULTS, *["point"] * 8, *["work"] * 8, *["process-killed"] * 3]
+            deck = [*usable(), *["point"] * 8, *["work"] * 8, *["process-killed"] * 3]
             self.rng.shuffle(deck)
             yield from deck
 

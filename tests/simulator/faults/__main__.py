@@ -17,14 +17,9 @@ from pathlib import Path
 
 from tests.simulator.faults.card import Score, scorecard
 from tests.simulator.faults.case import Outcome, run_case
-from tests.simulator.faults.fault import FAULTS
+from tests.simulator.faults.fault import FAULTS, usable
 from tests.simulator.faults.servers import Servers, end_in_order, servers
 from tests.simulator.faults.world import SETTINGS
-
-
-def usable(only: str) -> list[str]:
-    """The faults whose names have that in them."""
-    return [name for name in FAULTS if only in name]
 
 
 def pairs(seed: int, count: int, names: list[str]) -> Iterator[tuple[int, tuple[str, str]]]:
@@ -48,7 +43,9 @@ async def run(at: Servers, number: int, seed: int, faults: tuple[str, ...]) -> O
 async def sweep(given: argparse.Namespace, score: Score) -> None:
     """Runs all cases, one after the other, since each has the servers to itself."""
     begun = time.monotonic()
-    names = usable(given.only)
+    names = [name for name in usable() if given.only in name]
+    if left_out := sorted(FAULTS.keys() - usable()):
+        print(f"only root can do these, which mount a disk: {', '.join(left_out)}", flush=True)
     numbers = itertools.count(1)
     rng = random.Random(f"faults {given.seed}")
     single = [] if given.only_pairs else names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,6 +44,11 @@ class Fault:
 
 
 FAULTS: dict[str, Fault] = {}
+
+
+def usable() -> list[str]:
+    """The names of the faults that whoever runs this may do."""
+    return [f.name for f in FAULTS.values() if os.geteuid() == 0 or not f.needs_root]
 
 
 def fault(
