@@ -34,8 +34,8 @@ PAUSE_SECONDS = (0.5, 3.0)
 SAY_SECONDS = 15.0
 LASTING_SECONDS = 15.0
 """How long a fault lasts that lasts, in the sweep, as long as its case."""
-SETTLE_SECONDS_MAX = 300.0
-DISK_MIB = 2048
+SETTLE_SECONDS_MAX = 600.0
+DISK_MIB = 3072
 BEFORE_US = 60_000_000
 SOAK = {
     **SETTINGS,

@@ -241,7 +241,7 @@ async def _without_room(world: World, sign: str, statement: str) -> str:
     mark, said = world.mark(), server.log.stat().st_size
 
     async def seen() -> bool:
-        fill(disk)
+        await asyncio.to_thread(fill, disk)
         with contextlib.suppress(*AWAY):
             await world.servers.admin(statement)
         with server.log.open("rb") as log:
