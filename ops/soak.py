@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from events.tasks import end
 from tests.simulator.faults.case import fire
 from tests.simulator.faults.fault import FAULTS, Unfired, usable
 from tests.simulator.faults.servers import end_in_order, servers
@@ -91,9 +92,7 @@ class Soak:
                     task.result()
             striking.result()
         finally:
-            for task in (*tasks, striking):
-                task.cancel()
-            await asyncio.gather(*tasks, striking, return_exceptions=True)
+            await end(*tasks, striking)
 
     async def _strike_on(self) -> None:
         await self.world.watch.until(self.world.watch.tables_at, 1)

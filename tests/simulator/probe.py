@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from events.tasks import end
 from tests.simulator.oracle import COUNTS
 
 PAUSE_SECONDS = 0.05
@@ -101,5 +102,4 @@ async def probing(url: str, *, whole_log: bool = True) -> AsyncIterator[Probe]:
         finally:
             await connection.close()
     finally:
-        polling.cancel()
-        await asyncio.gather(polling, return_exceptions=True)
+        await end(polling)

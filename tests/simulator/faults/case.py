@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from events.tasks import end
 from tests.simulator.faults import hosts, links, postgres, processes, streams
 from tests.simulator.faults.fault import FAULTS, Fault, Unfired
 from tests.simulator.faults.servers import Servers
@@ -113,9 +114,7 @@ async def _run(world: World, outcome: Outcome) -> None:
             tending.result()
         working.result()
     finally:
-        for task in (tending, working):
-            task.cancel()
-        await asyncio.gather(tending, working, return_exceptions=True)
+        await end(tending, working)
 
 
 async def _befall(world: World, outcome: Outcome, drip: Drip) -> None:
@@ -130,8 +129,7 @@ async def _befall(world: World, outcome: Outcome, drip: Drip) -> None:
         world.over.set()
         await asyncio.gather(*lasting)
     finally:
-        for task in lasting:
-            task.cancel()
+        await end(*lasting)
 
 
 async def _note(world: World, outcome: Outcome, fault: Fault) -> None:

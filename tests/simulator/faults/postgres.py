@@ -11,7 +11,7 @@ import asyncpg
 
 from tests.simulator.faults.fault import Disturbed, Unfired, fault
 from tests.simulator.faults.servers import ROLE, fill, relieve
-from tests.simulator.faults.world import AWAY, World
+from tests.simulator.faults.world import AWAY, TEND_SECONDS, World
 from tests.support.own_server import kill_postmaster
 
 TROUBLE = ("trying again", "leases not renewed")
@@ -121,6 +121,7 @@ async def _blocked(world: World, stranger: asyncpg.Connection, what: str) -> int
 async def transaction_open(world: World) -> str:
     longest_ms = 0
     while not world.over.is_set():
+        await asyncio.sleep(TEND_SECONDS)
         with contextlib.suppress(*AWAY):
             async with transaction(world, "SELECT pg_current_xact_id()") as stranger:
                 await stranger.execute("SELECT count(*) FROM bsky.post")
