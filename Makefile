@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test peer check format bench mutants sweep fuzz requirements clean venv venv-dev
+.PHONY: help demo test peer check format bench mutants sweep faults soak fuzz requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -54,6 +54,12 @@ sweep: venv-dev ## Kill processes at every crash point, then at 200 random pairs
 fuzz: venv-dev ## Fuzz decoders and fold for long, new examples each time (ARGS='-k wires')
 	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/fuzz tests/model tests/unit/*_fuzz.py \
 		-n $(WORKERS) --timeout=14400 $(ARGS)
+
+faults: venv-dev ## Let every fault befall real servers, singly and in pairs (ARGS='--pairs 100')
+	@$(BIN)/python -m tests.simulator.faults --card ops/FAULTS.md $(ARGS)
+
+soak: venv-dev ## Run the pipeline under random kills and faults (ARGS='--minutes 60 --seed 1')
+	@$(BIN)/python -m ops.soak $(ARGS)
 
 requirements: ## Pin the requirement files again (UPGRADE=1 for newer versions)
 	@$(or $(PYTHON),python3) -m venv $(UV)

@@ -127,6 +127,11 @@ def known_error(error: Exception) -> ProjectorError | None:
         return Corruption(f"{one_line(error)}; restore the database from a backup")
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):
         return SchemaMismatch(f"{one_line(error)}; run: projector init")
+    if isinstance(error, TimeoutError):
+        return CannotConnect(
+            "the server gave no answer in time; type the command again, or raise "
+            "--command-timeout-seconds (add --debug for where)"
+        )
     if is_transient(error) or isinstance(error, asyncpg.PostgresError):
         return CannotConnect(f"{one_line(error)} (add --debug for where)")
     return None

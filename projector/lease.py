@@ -133,8 +133,11 @@ class LeaseKeeper:
             rows = await connection.fetch(RENEW, self.owner, self.lease_seconds)
         crash_point("lease.renewed")  # Recovery: free at once, however long it was to run.
         for name in self.held - {row["name"] for row in rows}:
-            log.warning("lease %s was taken by another", name)
-            self.held.discard(name)
+            self._lost(name)
+
+    def _lost(self, name: str) -> None:
+        log.warning("lease %s was taken by another", name)
+        self.held.discard(name)
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is not None and not self._connection.is_closed():
@@ -151,7 +154,7 @@ class LeaseKeeper:
         for name in list(self.held):
             # The leases point to the connection that is gone: make them point to this one.
             if not await connection.fetchval(TAKE, name, self.owner, self.lease_seconds):
-                self.held.discard(name)
+                self._lost(name)
         return connection
 
     def _on_log(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:

@@ -201,6 +201,8 @@ class Oracle:
         self.delivered = delivered or facts
         self.exactly = exactly
         self.forgotten = ""
+        self.strays: set[bytes] = set()
+        """Messages that are no facts, and must be kept as unreadable."""
         self.archived: list[tuple[Any, ...]] = []
 
     @property
@@ -254,6 +256,7 @@ class Oracle:
         expected = {(bad[row[1:]], row[0]) for row in rows if row[1:] in bad}
         letters = {tuple(row) for row in await connection.fetch(LETTERS)}
         garbage = {fact.text.encode() for fact in self.facts if fact.what == "garbage"}
+        garbage |= self.strays
         unreadable = {row[0] for row in await connection.fetch(UNREADABLE)}
         found = []
         if letters != expected:
