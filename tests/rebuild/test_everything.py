@@ -93,6 +93,29 @@ async def test_damage_of_child_tables_is_found_and_healed(golden: Database) -> N
     assert await engine.differences(golden, engine.ALL) == []
 
 
+async def test_child_rows_without_a_row_are_found_and_healed(golden: Database) -> None:
+    before = await engine.tables_of(golden, NAMES)
+    quoting = await value(golden, "SELECT min(uri) FROM bsky.quote")
+    showing = await value(golden, 'SELECT max("postUri") FROM bsky.post_embed_image')
+    stranger = "at://did:plc:zzzzzzzzzzzzzzzzzzzzzzzz/app.bsky.feed.post/x"
+    await execute(
+        golden,
+        f"DELETE FROM bsky.post WHERE uri IN ('{quoting}', '{showing}')",
+        f"INSERT INTO bsky.post_embed_record VALUES ('{stranger}', 'at://x', 'c')",
+    )
+    assert sorted((p, kind) for p, kind, _ in await differing(golden)) == [
+        ("post", "altered"), ("post", "altered"), ("post", "extra")]  # fmt: skip
+    connection = await golden.connect("test heal")
+    dids = [uri.split("/")[2] for uri in (quoting, showing, stranger)]
+    patches = [p async for p in heal(connection, Mender(engine.ALL, "bsky"), dids, dry_run=False)]
+    await connection.close()
+    assert sum(len(patch.changes) for patch in patches) == 3
+    await engine.project(golden, declarations=engine.ALL)
+    assert await engine.tables_of(golden, NAMES) == before
+    assert await differing(golden) == []
+    assert await engine.differences(golden, engine.ALL) == []
+
+
 async def test_a_record_without_a_row_is_rebuilt_as_one(database: Database) -> None:
     """Its revision is noted, so that an older event which comes later changes nothing."""
     await engine.create(database, engine.ALL)

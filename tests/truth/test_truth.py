@@ -30,7 +30,7 @@ def rows_of_truth(events: Sequence[Event]) -> dict[str, Rows]:
     for projection in PROJECTIONS:
         columns, found = projection.table.columns, truths(events, projection).values()
         tables[projection.table.name] = [
-            dict(zip(columns, row, strict=True)) for one in found for row in one.rows.values()
+            dict(zip(columns, row, strict=False)) for one in found for row in one.rows.values()
         ]
         tables["duplicate_record"] += [
             {"uri": uri, "cid": cid, "duplicateOf": of, "indexedAt": at}

@@ -149,14 +149,14 @@ class World:
                 found.append(file.read())
         return "\n".join(found)
 
-    async def hear(self, mark: Mark, *texts: str) -> str:
+    async def hear(self, mark: Mark, *texts: str, seconds: float = SEEN_SECONDS_MAX) -> str:
         """Waits until a process has said one of the texts; returns it. Raises `Unfired`."""
 
         async def heard() -> list[str]:
             news = self.news(mark)
             return [text for text in texts if text in news]
 
-        found = await self.see(f"nobody said any of {texts}", heard)
+        found = await self.see(f"nobody said any of {texts}", heard, seconds)
         return f"a process said {found[0]!r}"
 
     async def see(
