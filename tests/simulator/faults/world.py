@@ -39,7 +39,7 @@ AWAY = (OSError, RedisError, asyncpg.PostgresConnectionError, asyncpg.InterfaceE
         asyncpg.InternalClientError, asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)  # fmt: skip
 """What a server says that is away, or in trouble, for a while."""
-SEEN_SECONDS_MAX = 90.0
+SEEN_SECONDS_MAX = 240.0
 TEND_SECONDS = 0.05
 SETTLE_SECONDS_MAX = 200.0
 STREAM = "firehose"
