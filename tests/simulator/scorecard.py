@@ -73,9 +73,10 @@ def page(cases: Sequence[Done], seed: int, day: str) -> str:
         "through real processes. They are killed (`SIGKILL`) at named points and started again;",
         "commands in the midst of arriving events, and once more when all have come. In the end",
         "the log is compared with the history, and all tables with its final state; all the while",
-        "another connection looks whether every counter is exact and the log without a gap. A case",
-        "whose kill never happened has failed. `make sweep` runs all of them and writes this page;",
-        "stopped, it goes on where it was. Some cases again:",
+        "another connection looks whether every counter is exact and the log without a gap. Where",
+        "a kill never happened another history, or pair, is tried; after six the case fails.",
+        "`make sweep` runs them all and writes this page; stopped, it goes on where it was. Some",
+        "cases again:",
         "`make sweep ARGS=\"--only 'daemon at apply.moved'\"`, or `--only 'pair 7'`.",
         "",
         f"{day}, seed {seed}: **{passed} of {len(cases)} cases passed**; {len(points)} of "

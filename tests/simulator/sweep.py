@@ -31,6 +31,7 @@ PAIRED = (("ingest", "daemon"), ("ingest", "ingest"), ("daemon", "daemon"), ("da
 COMMANDS = tuple(dict.fromkeys(
     point.process for point in POINTS.values() if point.process not in LIVE_PROCESSES
 ))  # fmt: skip
+PAIRS = 200
 DRAWS_MAX = 6
 DONE_SEED = 7
 """The history of those cases in which commands are killed after all has come: it is run once."""
@@ -159,7 +160,7 @@ async def main() -> int:
     """Parses the command line and does it; 1 where anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator.sweep", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pairs", type=int, default=200, help="how many random pairs [200]")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"how many random pairs [{PAIRS}]")
     parser.add_argument("--jobs", type=int, default=2, help="how many cases at once [2]")
     parser.add_argument("--only", help="only a pair, as pair 7, or cases with this text")
     parser.add_argument("--fresh", action="store_true", help="do not go on with what is in build/")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from pathlib import Path
 
 import msgspec
 
 from tests.simulator.points import POINTS
 from tests.simulator.scorecard import Done, Journal, page
-from tests.simulator.sweep import COMMANDS, draw, others, singles
+from tests.simulator.sweep import CARD, COMMANDS, PAIRS, draw, others, singles
 
 GOOD = Done(
     key="pair 1", text="seed 3: ingest at append.moved:1 and daemon at apply.moved:2",
@@ -57,6 +58,15 @@ def test_what_passed_is_known_and_what_failed_is_run_again(tmp_path: Path) -> No
         file.write('{"key":')
     assert Journal(path).done == {"pair 1": GOOD}
     assert Journal(path, fresh=True).done == {}
+
+
+def test_the_scorecard_says_that_all_passed() -> None:
+    text = CARD.read_text()
+    passed, of = map(int, re.findall(r"\*\*(\d+) of (\d+) cases passed\*\*", text)[0])
+    assert passed == of
+    assert f"; {PAIRS} random pairs; " in text
+    assert text.count("\n- pair ") == PAIRS
+    assert "## Failed" not in text
 
 
 def test_the_page_says_what_failed() -> None:
