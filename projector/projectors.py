@@ -12,8 +12,9 @@ from typing import Final
 import asyncpg
 
 from events.crashpoints import crash_point
+from projector import tally
 from projector.aggregate import Merged, Merger
-from projector.apply import Probed, Step, TableWriter
+from projector.apply import Applied, Probed, Step, TableWriter
 from projector.database import (
     APPLY_SETTINGS,
     Database,
@@ -240,8 +241,10 @@ class TableProjector:
     ) -> None:
         step = Step(window.after, window.through, window.events, self.rate.add(window.events))
         appends = await self.reader.appends(window) if is_recorded() else ()
+        begun = time.monotonic()
         with apply_span(self.name, window, appends) as span:
             applied = await self.writer.apply(connection, step, folded, probed)
+            self._count(window, folded, applied, time.monotonic() - begun)
             span.did(
                 rows_inserted=applied.inserted,
                 rows_deleted=applied.deleted,
@@ -251,6 +254,17 @@ class TableProjector:
         self._moved_to(window.through)
         if applied.inserted or applied.deleted:
             self.on_deltas()
+
+    def _count(self, window: Window, folded: Folded, applied: Applied, seconds: float) -> None:
+        name = self.name
+        tally.WINDOWS.add(1, name)
+        tally.WINDOW_EVENTS.add(window.events, name)
+        tally.ROWS.add(applied.inserted, name, "inserted")
+        tally.ROWS.add(applied.deleted, name, "deleted")
+        tally.DELTAS.add(applied.deltas, name)
+        tally.WINDOW_SECONDS.add(seconds, name, trace_id=tally.current_trace())
+        for letter in folded.letters:
+            tally.LETTERS_MADE.add(1, name, letter.reason)
 
 
 class AggregateProjector:
@@ -303,11 +317,19 @@ class AggregateProjector:
             await close_quietly(connection)
 
     async def _merge(self, connection: asyncpg.Connection) -> Merged:
+        begun = time.monotonic()
         with merge_span(self.name) as span:
             merged = await self.merger.merge(connection, self.rate.add(0))
             span.did(outbox_rows=merged.rows, deltas=merged.deltas)
+            if merged.rows:
+                self._count(merged, time.monotonic() - begun)
         self.rate.add(merged.deltas)
         return merged
+
+    def _count(self, merged: Merged, seconds: float) -> None:
+        tally.MERGES.add(1, self.name)
+        tally.MERGED.add(merged.deltas, self.name)
+        tally.MERGE_SECONDS.add(seconds, self.name, trace_id=tally.current_trace())
 
     async def _rest(self, stop: asyncio.Event, deltas: int, seconds: float) -> None:
         # Deltas of many windows cost little more to merge than those of one, so behind they are

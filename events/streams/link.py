@@ -30,7 +30,7 @@ from redis.exceptions import (
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from events.errors import SourceError
-from events.event import Report
+from events.event import Report, nothing
 
 T = TypeVar("T")
 Word = str | bytes | int
@@ -178,10 +178,17 @@ class Patience:
     """Repeats a call through trouble, with backoff and jitter, and says when it begins and ends."""
 
     def __init__(
-        self, name: str, report: Report, first_seconds: float = 0.1, max_seconds: float = 10.0
+        self,
+        name: str,
+        report: Report,
+        first_seconds: float = 0.1,
+        max_seconds: float = 10.0,
+        *,
+        on_lost: Callable[[], None] = nothing,
     ) -> None:
         self._name = name
         self._report = report
+        self._on_lost = on_lost
         self._wait = wait_random_exponential(multiplier=first_seconds, max=max_seconds)
         self._since: float | None = None
 
@@ -212,6 +219,8 @@ class Patience:
         error = state.outcome.exception() if state.outcome else None
         if self._since is None:
             self._since = time.monotonic()
+            if error is not None and is_down(error):
+                self._on_lost()
             self._report(f"{self._name}: {one_line(error)}; waiting")
 
 
