@@ -40,7 +40,7 @@ STATEMENT_SETTINGS: Final = {
     "default_transaction_read_only": "on",
     "max_parallel_workers_per_gather": "0",
 }
-SLOW_SECONDS: Final = 30.0
+SLOW_SECONDS: Final = 10.0
 """How often is read what costs a look at files: sizes."""
 
 

@@ -18,6 +18,8 @@ SAMPLES_MAX: Final = 3_600
 class Sample(msgspec.Struct, frozen=True, array_like=True):
     """One moment: rates since the sample before, and how late everything is.
 
+    What is applied is what the last of the projections has applied.
+
     `window_seconds` is how long a window took on average since then, of those that this process
     applied; `source_lag_seconds` how old the newest event of its sources was when it was appended.
     Both are None where this process did no such thing.
@@ -41,7 +43,8 @@ class Samples:
 
     def take(self, at: float, status: Status) -> None:
         """Takes one; the first look gives none, since it has no rate."""
-        applied = sum(p.events for p in status.projections if p.kind == "table")
+        tables = [p.checkpoint for p in status.projections if p.kind == "table"]
+        applied = min(tables, default=status.head)
         before, self._before = self._before, (at, status.head, applied)
         window_seconds = self._window_seconds()
         if before is None or at <= before[0]:
@@ -51,7 +54,7 @@ class Samples:
             Sample(
                 at=round(at, 1),
                 appended_per_second=round((status.head - before[1]) / seconds, 1),
-                # A rebuild that swaps its tables in sets the numbers anew.
+                # A projection that is new begins anew.
                 applied_per_second=round(max(applied - before[2], 0) / seconds, 1),
                 lag_seconds=max((p.lag_seconds for p in status.projections), default=0.0),
                 window_seconds=window_seconds,

@@ -16,8 +16,8 @@ from projector.observer import Observation, Observer
 from projector.samples import Sample
 from projector.status import Status
 
-STALE_SECONDS: Final = 10.0
-"""An observation that is older says little of now."""
+EVENTS_MIN: Final = 1_000
+"""With fewer events in it the log's size says nothing of what one takes."""
 
 DAY_SECONDS: Final = 86_400
 
@@ -94,7 +94,7 @@ def headline(observer: Observer) -> tuple[str, str]:
 def _forecast(observer: Observer, seen: Observation) -> Forecast:
     kept, log = observer.samples.kept, seen.log
     rate = sum(s.appended_per_second for s in kept) / len(kept) if kept else 0.0
-    each = log.bytes / log.events if log.events > 0 else 0.0
+    each = log.bytes / log.events if log.events >= EVENTS_MIN else 0.0
     return Forecast(
         bytes_per_event=round(each, 1),
         events_per_second=round(rate, 1),

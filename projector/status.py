@@ -185,7 +185,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             return "bad"
         silent = any(_is_in_use(s) and s.idle_seconds > SILENT_SECONDS for s in self.sources)
         unfinished = any(r.owner is None for r in self.rebuilds)
-        warned = silent or self.catching_up or self.dead_letters or unfinished
+        # Bad records are the network's everyday; what Postgres refuses is for somebody to look at.
+        refused = any(letter.stage == "apply" for letter in self.dead_letters)
+        warned = silent or self.catching_up or refused or unfinished
         return "warn" if warned else "good"
 
     def _of_projections(self) -> str:

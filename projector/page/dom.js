@@ -64,7 +64,9 @@ export function fillTable(table, columns, rows) {
     columns.forEach(({ kind = "text" }, i) => {
       const cell = line.cells[i] ?? line.insertCell();
       if (cell.className !== kind) cell.className = kind;
-      setText(cell, String(row.cells[i] ?? "–"));
+      const text = String(row.cells[i] ?? "–");
+      setText(cell, text);
+      if (i === 0) cell.title = text;
     });
   });
 }

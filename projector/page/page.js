@@ -73,7 +73,7 @@ function drawTiles({ status, sample }) {
     ["appended a second", sample ? rate(sample[1]) : "–", ""],
     ["behind", seconds(late), late > 2 ? "warn" : ""],
     ["differences", audit.accounts ? count(audit.differences) : "–", audit.differences ? "bad" : ""],
-    ["dead letters", count(letters), letters ? "warn" : ""],
+    ["dead letters", count(letters), status.dead_letters.some((x) => x.stage === "apply") ? "warn" : ""],
   ];
   const where = byId("tiles");
   tiles.forEach(([name, value, level], i) => {

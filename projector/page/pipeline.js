@@ -43,7 +43,7 @@ function nodesOf({ status, sample, redis }) {
       column: p.kind === "table" ? 2 : 3,
       name: p.name,
       label: p.name,
-      detail: p.lag_events ? `−${count(p.lag_events)}` : "in step",
+      detail: p.lag_seconds > 2 || (p.lag_events && p.owner === null) ? `−${count(p.lag_events)}` : "in step",
       rate: p.events_per_second,
       level: p.owner === null ? (p.lag_events ? "bad" : "idle") : p.lag_seconds > 2 ? "warn" : "good",
     })),
@@ -52,7 +52,7 @@ function nodesOf({ status, sample, redis }) {
 
 function short(name) {
   const text = name.replace(/^[a-z]+:\/\/([^/?]*).*?(?:stream=(.*))?$/, (_, host, stream) => stream ?? host);
-  return text.length > 20 ? `${text.slice(0, 19)}…` : text;
+  return text.replace(/^(generate):.*/, "$1").replace(/^file:.*\//, "");
 }
 
 // Columns from left to right.
@@ -157,7 +157,8 @@ function boxOf(box) {
     label,
     detail,
   );
-  label.textContent = box.label;
+  const chars = Math.floor((w - (phone ? 64 : tall ? 30 : 78)) / 7.3);
+  label.textContent = box.label.length > chars ? `${box.label.slice(0, chars - 1)}…` : box.label;
   const place = tall
     ? [[x + 22, y + h / 2 - 8, "start"], [x + 12, y + h / 2 + 18, "start"]]
     : phone

@@ -56,7 +56,7 @@ function draw(plot) {
     );
   }
   svg.append(
-    drawn("text", { x: LEFT, y: HEIGHT - 4 }, samples.length ? `${seconds(to - from)} ago` : ""),
+    drawn("text", { x: LEFT, y: HEIGHT - 4 }, samples.length ? `${seconds(Math.round(to - from)).replace(".0", "")} ago` : ""),
     drawn("text", { x: width - 4, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
   );
   plot.lines.forEach(([, of], i) => {
@@ -113,11 +113,12 @@ function mark(cross, x) {
 function tell(plot, sample) {
   plot.lines.forEach(([, of], i) => {
     const value = sample ? of(sample) : null;
+    plot.parts.values[i].parentNode.hidden = i > 0 && !samples.some((s) => of(s) !== null);
     setText(plot.parts.values[i], value === null ? "–" : plot.show(value));
   });
 }
 
-// A value that is not there breaks the line, but for one or two at the tail where windows are rare.
+// What is not there is passed over: at the log's tail not every moment has a window.
 function pathOf(of, x, y) {
   let path = "";
   for (const sample of samples) {

@@ -3,7 +3,7 @@ import { byId, bytes, count, element, fillFacts, fillTable, rate, seconds, setTe
 
 const PROJECTIONS = [
   { name: "projection" }, { name: "version", kind: "number wide" },
-  { name: "checkpoint", kind: "number" }, { name: "lag", kind: "number" },
+  { name: "checkpoint", kind: "number wide" }, { name: "lag", kind: "number" },
   { name: "seconds", kind: "number" }, { name: "events/s", kind: "number" },
   { name: "pending", kind: "number wide" }, { name: "dead letters", kind: "number" },
   { name: "run by", kind: "text wide" },
@@ -30,7 +30,7 @@ export function drawTables(state) {
   drawAudit(status.audit);
   drawRebuilds(status.rebuilds);
   drawDisk(state);
-  fillFacts(byId("connections"), Object.entries(state.connections).map(([role, n]) => [role, count(n)]));
+  fillFacts(byId("connections"), groupsOf(state.connections));
   drawRedis(state.redis);
 }
 
@@ -90,17 +90,30 @@ function drawRebuilds(rebuilds) {
 function drawDisk({ log, forecast }) {
   setText(
     byId("forecast"),
-    forecast.events_per_second > 0
+    forecast.bytes_per_event === 0
+      ? "There are too few events yet to say how the log grows."
+      : forecast.events_per_second > 0
       ? `At ${rate(forecast.events_per_second)} events a second the log grows by ${bytes(forecast.bytes_per_day)} a day, ${bytes(forecast.bytes_per_day * 30)} in 30 days.`
       : "The log does not grow.",
   );
   fillFacts(byId("disk"), [
-    ["event log, live", `${bytes(log.bytes)} in ${count(log.partitions)} partitions`],
+    ["event log, live", `${bytes(log.bytes)} in ${log.partitions === 1 ? "one partition" : `${count(log.partitions)} partitions`}`],
     ["an event takes", bytes(forecast.bytes_per_event)],
     ["event log, archived", bytes(log.archive_bytes)],
     ["the whole database", bytes(log.database_bytes)],
     ["room in partitions made ahead", `${count(log.room_events)} events`],
   ]);
+}
+
+// `apply like` and `apply post` are both for applying.
+function groupsOf(connections) {
+  const groups = new Map([["all", 0]]);
+  for (const [role, n] of Object.entries(connections)) {
+    const work = role.split(" ")[0];
+    groups.set("all", groups.get("all") + n);
+    groups.set(work, (groups.get(work) ?? 0) + n);
+  }
+  return [...groups].map(([work, n]) => [work, count(n)]);
 }
 
 function drawRedis(redis) {
