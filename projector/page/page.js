@@ -4,7 +4,8 @@ import { drawPipeline } from "./pipeline.js";
 import { addSample, setHistory, drawPlots } from "./plots.js";
 import { drawLetters, drawTables } from "./tables.js";
 
-const GAP_SECONDS = 10;
+const GAP_LOOKS = 5;
+const GAP_SECONDS_MIN = 4;
 let state = null;
 let heardAt = 0;
 
@@ -87,7 +88,8 @@ function drawTiles({ status, sample }) {
 
 function tellAge() {
   const silent = (Date.now() - heardAt) / 1000;
-  const lost = heardAt === 0 ? silent > 1e6 && performance.now() > 5000 : silent > GAP_SECONDS;
+  const gap = state ? Math.max(GAP_SECONDS_MIN, GAP_LOOKS * state.every_seconds) : 0;
+  const lost = heardAt === 0 ? performance.now() > 5000 : silent > gap;
   document.body.classList.toggle("lost", lost);
   if (lost) {
     setText(byId("seen"), heardAt ? `no word for ${seconds(silent)}: is the daemon up?` : "no answer");

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import asyncpg
 
+from projector.database import Database
 from projector.metrics import METRICS
 from tests.support.cli import Place
 from tests.support.collector import Collector
 from tests.support.harness import until
 from tests.support.redis_server import RedisServer, redis_binaries, require_redis
-from tests.support.served import LISTEN, Metrics, Served, served_by
+from tests.support.served import LISTEN, Metrics, Served, ingested, served_by
 from tests.support.watch import Watch
 
 EVENTS = 3000
@@ -27,8 +28,10 @@ FROM projector.log_partition
 """
 
 
-async def test_what_a_daemon_tells_is_what_the_database_holds(ready: Place, watch: Watch) -> None:
-    await ready.ok("ingest", SOURCE)
+async def test_what_a_daemon_tells_is_what_the_database_holds(
+    ready: Place, database: Database, watch: Watch
+) -> None:
+    await ingested(database, SOURCE)
     async with ready.start("run", env=LISTEN) as daemon:
         served = await served_by(daemon)
         await until(watch.is_caught_up)
@@ -143,10 +146,12 @@ async def test_a_stream_is_measured_where_it_is_the_target(place: Place, tmp_pat
             assert stream[0].endswith("?stream=live")
 
 
-async def test_windows_carry_their_trace_as_an_exemplar(ready: Place, watch: Watch) -> None:
+async def test_windows_carry_their_trace_as_an_exemplar(
+    ready: Place, database: Database, watch: Watch
+) -> None:
     with Collector() as collector:
         env = {**LISTEN, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        await ready.ok("ingest", SOURCE)
+        await ingested(database, SOURCE)
         async with ready.start("run", env=env) as daemon:
             served = await served_by(daemon)
             await until(watch.is_caught_up)

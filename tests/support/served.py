@@ -15,6 +15,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 from prometheus_client.samples import Sample
 
+from projector.commands.flow import into_log
+from projector.database import Database
+from projector.settings import Settings
 from tests.support.cli import Running
 from tests.support.harness import until
 
@@ -106,6 +109,11 @@ class Metrics:
     @property
     def names(self) -> set[str]:
         return {sample.name for sample in self.samples}
+
+
+async def ingested(database: Database, source: str) -> None:
+    """Does what `projector ingest` does, in this process: starting one takes longer."""
+    await into_log(database, source, Settings(), asyncio.Event())
 
 
 async def served_by(running: Running) -> Served:
