@@ -10,6 +10,7 @@ from typing import NamedTuple
 from projector.database import Database
 from projector.declare import Declaration
 from projector.errors import UsageError
+from projector.movers import Movers
 from projector.settings import Settings
 
 
@@ -61,6 +62,7 @@ async def observed(
     declarations: Sequence[Declaration] = (),
     *,
     streams: list[str] | None = None,
+    movers: Movers | None = None,
 ) -> AsyncIterator[None]:
     """Serves the status page, or without a database the metrics only, as long as it lasts."""
     address = listening(settings)
@@ -76,6 +78,7 @@ async def observed(
         database,
         declarations,
         streams=streams,
+        movers=movers,
         seconds=settings.status_seconds,
     ):
         yield

@@ -27,6 +27,7 @@ from projector.facts import (
     read_log,
     read_redis,
 )
+from projector.movers import Movers
 from projector.samples import Samples
 from projector.status import Status, read_status
 
@@ -67,12 +68,14 @@ class Observer:
         declarations: Sequence[Declaration],
         *,
         streams: list[str] | None = None,
+        movers: Movers | None = None,
         seconds: float = 2.0,
     ) -> None:
         self.database = database
         self.declarations = declarations
         self.streams = [] if streams is None else streams
         self.seconds = seconds
+        self.movers = movers
         self.begun_at = time.time()
         self.latest: Observation | None = None
         self.redis: list[RedisFacts] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ from projector.database import (
     is_transient,
     one_line,
 )
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Aggregate, Declaration, Projection, Row
 from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
 from projector.fold import Folded, Folder, Letter, Window
 from projector.formation import Formation
@@ -92,6 +92,7 @@ class TableProjector:
         window: AdaptiveWindow,
         formation: Formation | None = None,
         on_deltas: Callable[[], None] = lambda: None,
+        on_rows: Callable[[Sequence[Row]], None] = lambda _: None,
     ) -> None:
         self.name = home.name
         self.projection = projection
@@ -101,6 +102,7 @@ class TableProjector:
         self.pace = window
         self.formation = formation or Formation(window.events_max)
         self.on_deltas = on_deltas
+        self.on_rows = on_rows
         self.checkpoint = 0
         self.rate = Rate()
         self._folder = Folder(projection)
@@ -254,6 +256,7 @@ class TableProjector:
         self._moved_to(window.through)
         if applied.inserted or applied.deleted:
             self.on_deltas()
+            self.on_rows(folded.fresh)
 
     def _count(self, window: Window, folded: Folded, applied: Applied, seconds: float) -> None:
         name = self.name

@@ -12,12 +12,15 @@ import msgspec
 
 from projector import __version__
 from projector.facts import LogFacts, RedisFacts
+from projector.movers import Mover
 from projector.observer import Observation, Observer
 from projector.samples import Sample
 from projector.status import Status
 
 EVENTS_MIN: Final = 1_000
 """With fewer events in it the log's size says nothing of what one takes."""
+
+MOVERS_MAX: Final = 8
 
 DAY_SECONDS: Final = 86_400
 
@@ -47,6 +50,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     connections: dict[str, int]
     redis: list[RedisFacts]
     sample: Sample | None
+    movers: list[Mover]
+    movers_counter: str
 
 
 def state_of(observer: Observer) -> State:
@@ -69,6 +74,8 @@ def state_of(observer: Observer) -> State:
         connections=seen.connections if seen else {},
         redis=observer.redis,
         sample=kept[-1] if kept else None,
+        movers=observer.movers.top(MOVERS_MAX) if observer.movers else [],
+        movers_counter=observer.movers.counter if observer.movers else "",
     )
 
 

@@ -26,6 +26,7 @@ from projector.declare import Declaration
 from projector.exposition import Exposition
 from projector.guard import Guard
 from projector.listen import Address
+from projector.movers import Movers
 from projector.observer import Observer
 from projector.state import state_of
 
@@ -126,6 +127,7 @@ async def serving(
     declarations: Sequence[Declaration],
     *,
     streams: list[str] | None = None,
+    movers: Movers | None = None,
     seconds: float = 2.0,
 ) -> AsyncIterator[None]:
     """Observes and serves as long as it lasts; without a database, metrics only.
@@ -147,7 +149,7 @@ async def serving(
     log.info("status page: http://%s", bound) if database else log.info(
         "metrics: http://%s/metrics", bound
     )
-    observer = Observer(database, declarations, streams=streams, seconds=seconds)
+    observer = Observer(database, declarations, streams=streams, movers=movers, seconds=seconds)
     page = StatusPage(observer, token, with_page=database is not None)
     server = _Server(_config(page.app))
     tasks = [

@@ -134,7 +134,7 @@ async def run(
             daemon = Daemon(database, declarations, chosen, only=only)
             watching = asyncio.create_task(_watch(daemon)) if sys.stderr.isatty() else None
             try:
-                async with observed(chosen, database, declarations):
+                async with observed(chosen, database, declarations, movers=daemon.movers):
                     await daemon.run(stop, until_caught_up=until_caught_up)
             finally:
                 if watching is not None:

@@ -106,7 +106,9 @@ async def everything(run: Run, stop: asyncio.Event) -> bool:
     declarations = declared()
     daemon = Daemon(run.database, declarations, run.settings)
     async with (
-        observed(run.settings, run.database, declarations, streams=run.streams),
+        observed(
+            run.settings, run.database, declarations, streams=run.streams, movers=daemon.movers
+        ),
         entrance(run, stop) as feeding,
         watched(run, declarations),
     ):

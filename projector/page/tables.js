@@ -32,6 +32,24 @@ export function drawTables(state) {
   drawDisk(state);
   fillFacts(byId("connections"), groupsOf(state.connections));
   drawRedis(state.redis);
+  drawMovers(state);
+}
+
+function drawMovers({ movers, movers_counter: counter }) {
+  byId("movers-card").hidden = movers.length === 0;
+  setText(byId("movers-counter"), counter.replace(/Count$/, ""));
+  const most = movers.length ? movers[0].gained : 1;
+  const where = byId("movers");
+  while (where.children.length > movers.length) where.lastChild.remove();
+  movers.forEach(({ key, gained }, i) => {
+    if (where.children.length <= i) {
+      where.append(element("li", {}, element("span"), element("b"), element("i")));
+    }
+    const [name, number, bar] = where.children[i].children;
+    setText(name, key);
+    setText(number, `+${count(gained)}`);
+    bar.style.width = `${(gained / most) * 100}%`;
+  });
 }
 
 function owner(name) {
