@@ -202,7 +202,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             )
         late = max((p.lag_seconds for p in self.projections), default=0.0)
         proven = self.audit.proven or self.audit.complete_as_of is not None
-        found = f", {self.audit.differences:,} differences" if proven else ""
+        found = ", 0 differences" if proven and not self.audit.differences else ""
         return (
             f"All {len(self.projections)} projections are in step with the log: "
             f"{self.head:,} events, {late:.1f} s behind{found}"

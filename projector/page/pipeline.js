@@ -16,7 +16,14 @@ export function drawPipeline(where, state) {
     where.replaceChildren(picture(layout, width));
   }
   for (const node of nodes) update(node);
+  for (const c of [1, 2, 3]) {
+    const line = made.parts.get(stageName(c))?.line;
+    // On a phone one line stands for all that goes into a stage.
+    if (line) flow(line, Math.max(0, ...nodes.filter((n) => n.column === c).map((n) => n.rate)));
+  }
 }
+
+const stageName = (column) => `into stage ${column}`;
 
 function nodesOf({ status, sample, redis }) {
   const sources = status.sources.filter((s) => s.owner !== null || s.events_per_second > 0);
@@ -107,8 +114,7 @@ function stacked(nodes, width) {
     const column = nodes.filter((n) => n.column === c);
     if (!column.length) return;
     if (boxes.length) {
-      const name = c === 1 ? "" : `to ${c}`;
-      edges.push({ name, path: `M${width / 2} ${y}V${y + 18}`, label: null });
+      edges.push({ name: stageName(c), path: `M${width / 2} ${y}V${y + 18}`, label: null });
       y += 24;
     }
     const across = c < 2 ? 1 : 2;
@@ -184,8 +190,10 @@ function update(node) {
   part.group.setAttribute("class", `node ${node.level}`);
   setText(part.detail, node.detail);
   if (part.rate) setText(part.rate, node.rate > 0 ? rate(node.rate) : "");
-  if (part.line) {
-    part.line.setAttribute("class", node.rate > 0 ? "edge flows" : "edge");
-    part.line.setAttribute("stroke-width", (1 + Math.log10(1 + node.rate) * 0.7).toFixed(2));
-  }
+  if (part.line) flow(part.line, node.rate);
+}
+
+function flow(line, perSecond) {
+  line.setAttribute("class", perSecond > 0 ? "edge flows" : "edge");
+  line.style.strokeWidth = (1 + Math.log10(1 + perSecond) * 0.7).toFixed(2);
 }
