@@ -119,13 +119,16 @@ def _text(raw: bytes | None) -> str | None:
     return text if len(text) <= RECORD_CHARS_MAX else text[:RECORD_CHARS_MAX] + " …"
 
 
-async def read_redis(text: str) -> RedisFacts:
-    """A stream's length, what our group has pending, and its server's memory. Never raises."""
+async def read_redis(text: str, group: str) -> RedisFacts:
+    """A stream's length, what a group has pending, and its server's memory. Never raises.
+
+    An address may name another group than `group`.
+    """
     from redis.exceptions import RedisError
 
     from events.streams.link import RedisLink, parse_place
 
-    place = parse_place(text)
+    place = parse_place(text, group)
     link = RedisLink(place.url, REDIS_SECONDS_MAX)
     try:
         entries, pending, memory = await link.together(

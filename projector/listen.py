@@ -78,6 +78,7 @@ async def observed(
         database,
         declarations,
         streams=streams,
+        group=settings.stream_group,
         movers=movers,
         seconds=settings.status_seconds,
     ):

@@ -68,6 +68,7 @@ class Observer:
         declarations: Sequence[Declaration],
         *,
         streams: list[str] | None = None,
+        group: str = "projector",
         movers: Movers | None = None,
         seconds: float = 2.0,
     ) -> None:
@@ -75,6 +76,7 @@ class Observer:
         self.declarations = declarations
         self.streams = [] if streams is None else streams
         self.seconds = seconds
+        self.group = group
         self.movers = movers
         self.begun_at = time.time()
         self.latest: Observation | None = None
@@ -99,7 +101,7 @@ class Observer:
     async def look(self) -> None:
         """Looks once; raises nothing but a cancellation."""
         if self.streams:
-            self.redis = [await read_redis(text) for text in self.streams]
+            self.redis = [await read_redis(text, self.group) for text in self.streams]
         if self.database is not None:
             await self._look_at(self.database)
         async with self._looked:

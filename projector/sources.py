@@ -106,11 +106,11 @@ def _jetstream(text: str, settings: Settings) -> JetstreamSource:
 def _redis(text: str, settings: Settings) -> RedisSource:
     from events.sources.redis import RedisSource, parse_place
 
-    place = parse_place(text)
+    place = parse_place(text, settings.stream_group)
     return RedisSource(
         place.url,
         place.stream,
-        group=place.group or settings.stream_group,
+        group=place.group,
         consumer="projector",
         limits=limits_of(settings),
         wanted=wanted_of(settings),

@@ -127,6 +127,7 @@ async def serving(
     declarations: Sequence[Declaration],
     *,
     streams: list[str] | None = None,
+    group: str = "projector",
     movers: Movers | None = None,
     seconds: float = 2.0,
 ) -> AsyncIterator[None]:
@@ -149,7 +150,9 @@ async def serving(
     log.info("status page: http://%s", bound) if database else log.info(
         "metrics: http://%s/metrics", bound
     )
-    observer = Observer(database, declarations, streams=streams, movers=movers, seconds=seconds)
+    observer = Observer(
+        database, declarations, streams=streams, group=group, movers=movers, seconds=seconds
+    )
     page = StatusPage(observer, token, with_page=database is not None)
     server = _Server(_config(page.app))
     tasks = [

@@ -55,7 +55,7 @@ class RedisPlace:
         return place_name(self.url, self.stream)
 
 
-def parse_place(text: str) -> RedisPlace:
+def parse_place(text: str, default_group: str = GROUP) -> RedisPlace:
     """Reads `redis://[user:password@]host[:port][/db]?stream=name[&group=name]`.
 
     Also `rediss://` (TLS) and `unix:///path/of.sock?db=0&stream=name`. Raises SourceError for
@@ -72,7 +72,7 @@ def parse_place(text: str) -> RedisPlace:
         raise SourceError(f"not a Redis address: scheme {parts.scheme!r}; use redis, rediss, unix")
     keys = dict(parse_qsl(parts.query, keep_blank_values=True))
     kept = {"db": keys.pop("db")} if parts.scheme == "unix" and "db" in keys else {}
-    stream, group = keys.pop("stream", ""), keys.pop("group", GROUP)
+    stream, group = keys.pop("stream", ""), keys.pop("group", default_group)
     if keys:
         raise SourceError(f"Redis address: unknown key {min(keys)!r}; known are stream and group")
     if not stream or not group:

@@ -11,6 +11,7 @@ import asyncpg
 from projector import tally
 from projector.commands.flow import into_log
 from projector.database import Database
+from projector.facts import read_redis
 from projector.settings import Settings
 from projector.sources import source_of
 from projector.tally import Durations, Numbers
@@ -20,7 +21,7 @@ from tests.support.harness import until
 from tests.support.jetstream_consumer import lines
 from tests.support.jetstream_server import JetstreamServer
 from tests.support.records import follow
-from tests.support.redis_case import Said, a_source, fill, take
+from tests.support.redis_case import STREAM, Said, a_source, fill, group_facts, take
 from tests.support.redis_server import RedisServer, redis_binaries, require_redis
 
 STORED = """
@@ -110,3 +111,18 @@ async def test_a_redis_that_goes_away_is_counted_once(tmp_path: Path) -> None:
             await fill(redis, 2, first=3, cursor="again")
             await following
     assert lost == [1]
+
+
+async def test_the_setting_names_the_group_unless_the_address_does(tmp_path: Path) -> None:
+    require_redis()
+    async with RedisServer(next(iter(redis_binaries().values())), tmp_path / "redis") as redis:
+        await fill(redis, 3)
+        settings = Settings(stream_group="ours")
+        for address, group in ((redis.url, "ours"), (redis.url + "?group=theirs", "theirs")):
+            text = f"{address}{'&' if '?' in address else '?'}stream={STREAM}"
+            source = source_of(text, settings)
+            async with aclosing(source.batches(None)) as stream:
+                await take(stream, 3)
+                facts = await read_redis(text, settings.stream_group)
+            assert (await group_facts(redis, group))["pending"] == facts.pending == 3
+            assert facts.entries == 3
