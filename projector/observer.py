@@ -93,7 +93,11 @@ class Observer:
         """Looks, and looks again."""
         try:
             while True:
-                await self.look()
+                try:
+                    await self.look()
+                except Exception:
+                    # A bug of the page's must not make it go blind, nor stop the work.
+                    log.exception("status page: a look failed")
                 await asyncio.sleep(self.seconds)
         finally:
             await close_quietly(self._connection)

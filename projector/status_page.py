@@ -147,9 +147,10 @@ async def serving(
         yield
         return
     bound = Address(*listener.getsockname()[:2])
-    log.info("status page: http://%s", bound) if database else log.info(
-        "metrics: http://%s/metrics", bound
-    )
+    if database is not None:
+        log.info("status page: http://%s", bound)
+    else:
+        log.info("metrics: http://%s/metrics", bound)
     observer = Observer(
         database, declarations, streams=streams, group=group, movers=movers, seconds=seconds
     )
