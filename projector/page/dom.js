@@ -32,8 +32,9 @@ export function rate(n) {
 
 export function seconds(n) {
   if (n === null || n === undefined) return "–";
+  if (n === 0) return "0 s";
   if (n < 0.0995) return `${(n * 1000).toFixed(n < 0.00995 ? 1 : 0)} ms`;
-  if (n < 120) return `${n.toFixed(1)} s`;
+  if (n < 120) return `${Number.isInteger(n) ? n : n.toFixed(1)} s`;
   if (n < 7200) return `${Math.round(n / 60)} min`;
   if (n < 172800) return `${(n / 3600).toFixed(1)} h`;
   return `${count(n / 86400)} days`;

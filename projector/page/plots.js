@@ -56,7 +56,7 @@ function draw(plot) {
     );
   }
   svg.append(
-    drawn("text", { x: LEFT, y: HEIGHT - 4 }, samples.length ? `${seconds(Math.round(to - from)).replace(".0", "")} ago` : ""),
+    drawn("text", { x: LEFT, y: HEIGHT - 4 }, samples.length ? `${seconds(Math.round(to - from))} ago` : ""),
     drawn("text", { x: width - 4, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
   );
   plot.lines.forEach(([, of], i) => {
