@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test check format bench metrics requirements clean venv venv-dev
+.PHONY: help demo test peer check format bench metrics mutants sweep faults soak fuzz requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -28,6 +28,9 @@ demo: venv ## Project a generated firehose, show it live, verify it (ARGS='…' 
 
 test: venv-dev ## Run the tests (WORKERS=2, ARGS='-k name')
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+peer: venv-dev ## Compare with the AppView's own software; wants npm, and Debian's PostgreSQL 15
+	@$(BIN)/python -m pytest -m peer tests/peer $(ARGS)
 
 check: venv-dev ## Format, lint, types and import boundaries; changes nothing
 	@failed=0; \
@@ -44,6 +47,21 @@ bench: venv-dev ## Measure events per second against the floor of a plain COPY (
 
 metrics: venv-dev ## Write the page of metrics from their catalogue
 	@$(BIN)/python -m projector.metrics >ops/METRICS.md
+mutants: venv-dev ## Put each bug of the catalogue into a copy; the tests must catch it (ARGS='name …')
+	@$(BIN)/python -m tests.mutants --jobs $(WORKERS) $(ARGS)
+
+sweep: venv-dev ## Kill processes at every crash point, then at 200 random pairs (ARGS='--seed 2')
+	@$(BIN)/python -m tests.simulator.sweep --jobs $(WORKERS) $(ARGS)
+
+fuzz: venv-dev ## Fuzz decoders and fold for long, new examples each time (ARGS='-k wires')
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/fuzz tests/model tests/unit/*_fuzz.py \
+		-n $(WORKERS) --timeout=14400 $(ARGS)
+
+faults: venv-dev ## Let every fault befall real servers, singly and in pairs (ARGS='--pairs 100')
+	@$(BIN)/python -m tests.simulator.faults --card ops/FAULTS.md $(ARGS)
+
+soak: venv-dev ## Run the pipeline under random kills and faults (ARGS='--minutes 60 --seed 1')
+	@$(BIN)/python -m ops.soak $(ARGS)
 
 requirements: ## Pin the requirement files again (UPGRADE=1 for newer versions)
 	@$(or $(PYTHON),python3) -m venv $(UV)

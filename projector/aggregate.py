@@ -10,7 +10,7 @@ import asyncpg
 from events.crashpoints import crash_point
 from projector.declare import Aggregate
 from projector.errors import CheckpointMoved, Corruption
-from projector.statements import Home, listed, quoted
+from projector.home import Home, listed, quoted
 
 AUDIT_SECONDS_MAX = 86_400.0
 """The longest that one statement of an audit may take; a large database takes its time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -10,9 +9,12 @@ from operator import itemgetter
 import asyncpg
 
 from events.crashpoints import crash_point
+from projector.copying import copy_children, copy_rows
 from projector.declare import Projection, Row
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Folded, Letter
+from projector.home import Counter, Home
+from projector.moves import Moves
 from projector.outbox import joined_columns, put_deltas
 from projector.statements import (
     EDITS,
@@ -20,9 +22,6 @@ from projector.statements import (
     MOVE_CHECKPOINT,
     NOTIFY_OUTBOX,
     PUT_LETTER,
-    Counter,
-    Home,
-    Statements,
     statements_of,
 )
 
@@ -175,7 +174,7 @@ class TableWriter:
             removed = await work.remove_accounts(folded.removed_accounts, through)
         await work.write(folded.gone, folded.fresh, folded.changed)
         deltas = await put_deltas(
-            connection, self.home.name, self.sql.counters, work.tally, through
+            connection, self.home.name, self.sql.counters, work.moves.tally, through
         )
         if removed or deltas:
             await connection.execute(NOTIFY_OUTBOX, self.home.name)
@@ -193,27 +192,6 @@ class TableWriter:
         """The rows as one array per column, which is how they travel to Postgres."""
         columns: list[Sequence[object]] = list(zip(*rows, strict=True))
         return columns[: self.width]
-
-    async def copy(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> None:
-        """Writes rows of which nothing is there yet, those of child tables with them."""
-        table, schema = self.table, self.home.schema
-        try:
-            own = [row[: self.width] for row in rows] if self.sql.children else rows
-            copy = connection.copy_records_to_table
-            await copy(table.name, schema_name=schema, columns=table.columns, records=own)
-            await self.copy_children(connection, rows)
-        except (TypeError, ValueError, OverflowError) as error:
-            # What asyncpg cannot encode it says in its own words only of a statement's values.
-            raise asyncpg.DataError(f"a value cannot be sent: {error}") from error
-
-    async def copy_children(self, connection: asyncpg.Connection, rows: Iterable[Row]) -> None:
-        """Writes the rows of the child tables alone."""
-        for child in self.sql.children:
-            inner = [one for row in rows if (cell := row[child.at]) for one in cell]
-            if inner:
-                await connection.copy_records_to_table(
-                    child.name, schema_name=self.home.schema, columns=child.columns, records=inner
-                )
 
     def claim_of(self, row: Row) -> tuple[str, ...]:
         """The row's claim: the columns of which an account holds each combination once."""
@@ -235,16 +213,12 @@ class _Work:
         self.probed = probed
         self.writer = writer
         self.sql = writer.sql
-        self.tally: list[Tally[str]] = [Tally() for _ in self.sql.counters]
+        self.moves = Moves(self.sql, writer.table.columns)
         self.groups: set[tuple[str, ...]] = set()
         self.challengers: list[str] = []
         self.inserted = 0
         self.deleted = 0
         counted = self.sql.counted
-        own, children = _by_table(self.sql)
-        self._by = [(at, counted.index(by)) for at, by in own]
-        self._sent_by = [(at, writer.table.columns.index(by)) for at, by in own]
-        self._children = [(child, children.get(child.name, [])) for child in self.sql.children]
         self._claim = [counted.index(name) for name in writer.table.unique or ()]
 
     async def remove_accounts(self, accounts: list[str], through: int) -> int:
@@ -304,12 +278,11 @@ class _Work:
     async def delete(self, uris: list[str]) -> None:
         """Deletes rows, from wherever they are; claims they held are to be settled."""
         rows = await self.connection.fetch(self.sql.delete, uris)
-        self._count(rows, -1)
-        for child, counters in self._children:
+        self.deleted += len(rows)
+        self.moves.returned(rows, -1)
+        for child in self.sql.children:
             gone = await self.connection.fetch(child.delete, uris)
-            for at, by in counters:
-                column = child.counted.index(by)
-                self._add(at, [row[column] for row in gone], -1)
+            self.moves.returned(gone, -1, child.name)
         if self.sql.delete_duplicates:
             self._contest(rows)
             await self.connection.execute(self.sql.delete_duplicates, uris)
@@ -326,8 +299,8 @@ class _Work:
         others = await self._taken(rows)
         if others:
             rows = [row for row in rows if row[0] not in others]
-        await self.writer.copy(self.connection, rows)
-        self._count_rows(rows)
+        await copy_rows(self.connection, self.writer.projection, self.writer.home, rows)
+        self._put(rows)
         return list(others.values())
 
     async def _taken(self, rows: list[Row]) -> dict[str, Row]:
@@ -361,8 +334,8 @@ class _Work:
         await self.delete(uris)
         await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows))
         if self.writer.table.unique is None:
-            await self.writer.copy_children(self.connection, rows)
-            self._count_rows(rows)
+            await copy_children(self.connection, self.writer.projection, self.writer.home, rows)
+            self._put(rows)
             if kept and self.sql.keep:
                 await self.connection.execute(self.sql.keep, *map(list, zip(*kept, strict=True)))
             return
@@ -374,9 +347,12 @@ class _Work:
         assert self.sql.demote and self.sql.promote and self.sql.relist_groups
         assert self.sql.relist_uris
         arrays = list(zip(*sorted(self.groups), strict=True))
-        self._count(await self.connection.fetch(self.sql.demote, *arrays), -1)
+        demoted = await self.connection.fetch(self.sql.demote, *arrays)
         promoted = await self.connection.fetch(self.sql.promote, *arrays)
-        self._count(promoted, 1)
+        self.deleted += len(demoted)
+        self.inserted += len(promoted)
+        self.moves.returned(demoted, -1)
+        self.moves.returned(promoted, 1)
         if promoted:
             claims = {tuple(row[i] for i in self._claim) for row in promoted}
             arrays = list(zip(*sorted(claims), strict=True))
@@ -386,47 +362,12 @@ class _Work:
         self.groups.clear()
         self.challengers.clear()
 
-    def _count_rows(self, rows: Sequence[Row]) -> None:
-        """Counts rows that were really inserted, all of those we sent (invariant 6)."""
+    def _put(self, rows: Sequence[Row]) -> None:
         self.inserted += len(rows)
-        for at, column in self._sent_by:
-            self.tally[at].update(key for key in map(itemgetter(column), rows) if key is not None)
-        for child, counters in self._children:
-            for at, by in counters:
-                column = child.columns.index(by)
-                cells = [row[child.at] for row in rows if row[child.at]]
-                self._add(at, [one[column] for cell in cells for one in cell], 1)
-
-    def _count(self, rows: Sequence[Cells], sign: int) -> None:
-        """Counts rows that were really inserted (1) or deleted (-1) (invariant 6)."""
-        if sign > 0:
-            self.inserted += len(rows)
-        else:
-            self.deleted += len(rows)
-        for at, column in self._by:
-            self._add(at, [row[column] for row in rows], sign)
-
-    def _add(self, at: int, keys: Iterable[str | None], sign: int) -> None:
-        tally = self.tally[at]
-        for key, n in Tally(keys).items():
-            if key is not None:
-                tally[key] += sign * n
+        self.moves.sent(rows)
 
     def _contest(self, rows: Iterable[Cells]) -> None:
         self.groups.update(tuple(str(row[i]) for i in self._claim) for row in rows)
-
-
-def _by_table(
-    sql: Statements,
-) -> tuple[list[tuple[int, str]], dict[str, list[tuple[int, str]]]]:
-    """Which counters count the table's own rows, and which those of each child table: their places
-    among all, and by which column."""
-    own: list[tuple[int, str]] = []
-    children: dict[str, list[tuple[int, str]]] = {}
-    for at, counter in enumerate(sql.counters):
-        of = own if counter.child is None else children.setdefault(counter.child, [])
-        of.append((at, counter.by))
-    return own, children
 
 
 def _storable(text: str) -> str:

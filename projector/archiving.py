@@ -342,7 +342,8 @@ class Housekeeper:
                 if await self.keeper.take(LEASE):
                     await self.look()
             except Exception as error:
-                if not is_transient(error):
+                # An index that cannot be made makes searches slow, and nothing wrong.
+                if not isinstance(error, asyncpg.PostgresError) and not is_transient(error):
                     raise
                 log.warning("housekeeping: %s; trying again", one_line(error))
             await asyncio.sleep(self.pause_seconds)

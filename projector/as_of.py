@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -13,17 +12,14 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, schema, shadow, shadow_counts
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all, cores
-from projector.considerate import Considerate
+from projector.building import Building, Show, Site, build_all
 from projector.database import Database, close_quietly
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import UsageError
-from projector.formation import Formation
+from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
-from projector.reader import LogReader
-from projector.settings import Settings
+from projector.settings import Settings, cores
 from projector.shadow import leases
-from projector.statements import Home, quoted
 
 AS_OF: Final = "asof"
 """The kind of shadow that such tables are built as, before they are moved to where they go."""
@@ -96,24 +92,12 @@ class AsOf:
                 await shadow.create(connection, projection, home, offset)
 
     async def _build(self) -> int:
-        considerate = Considerate(self.database, self.settings)
-        reader = LogReader(
-            self.database,
-            [c for p in self.projections for c in p.collections],
-            block_events=self.settings.window_events_max,
-            bytes_max=self.settings.reader_bytes_max,
-        )
-        site = Site(
-            self.database, self.settings, reader, considerate,
-            Formation(self.settings.window_events_max), asyncio.Semaphore(len(self.projections)),
-            asyncio.Semaphore(cores(self.settings)), self.show,
-        )  # fmt: skip
+        site = Site.of(self.database, self.settings, max(len(self.projections), 1), self.show)
         buildings = [Building(p, shadow.home_of(p, AS_OF), site) for p in self.projections]
         try:
-            return await build_all(buildings)
+            return await build_all(buildings, site)
         finally:
-            await reader.close()
-            await considerate.close()
+            await site.considerate.close()
 
     async def _move(self, connection: asyncpg.Connection) -> None:
         """Moves the tables to their schema, and counts, in one transaction."""
@@ -125,7 +109,7 @@ class AsOf:
             for aggregate in self.aggregates:
                 for statement in schema.tables_ddl(aggregate, target):
                     await connection.execute(statement)
-                bases = {c.of.name: target.base(c.of.table) for c in aggregate.counters.values()}
+                bases = {name: target.counted(c) for name, c in aggregate.counters.items()}
                 into = f"{quoted(self.into)}.{quoted(aggregate.table)}"
                 await connection.execute(shadow_counts.count_statement(aggregate, into, bases))
             crash_point("as-of.moving")  # Recovery: nothing of it has happened.

@@ -22,9 +22,10 @@ from events.log import LogCorrupt
 from projector.database import Database, close_quietly, is_transient, one_line
 from projector.declare import Declaration, Projection
 from projector.findings import put_findings
+from projector.home import quoted
 from projector.lease import LeaseKeeper
 from projector.prove import Verdict, prove_accounts, read_subjects
-from projector.statements import live, quoted
+from projector.statements import live
 from projector.status import read_audit
 
 log = logging.getLogger(__name__)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import asyncpg
 
-from projector import bulk, shadow
+from projector import bulk, busy, shadow
 from projector.considerate import Considerate
 from projector.daemon import first_failure
 from projector.database import (
@@ -22,12 +23,16 @@ from projector.database import (
     one_line,
 )
 from projector.declare import Projection
-from projector.formation import Formation
-from projector.reader import LogReader
-from projector.settings import Settings
-from projector.statements import Home
+from projector.home import Home
+from projector.indexing import Indexing
+from projector.loader import strands
+from projector.loading import STRANDS, Loading
+from projector.settings import Settings, cores
+from projector.settle import Settler
 
 log = logging.getLogger(__name__)
+
+SIZE: Final = "SELECT pg_relation_size($1::text::regclass)"
 
 Show = Callable[[str, str, int, int], None]
 """Told of a declaration's name, what it is at, and how far that is of how much, in offsets."""
@@ -37,26 +42,25 @@ Show = Callable[[str, str, int, int], None]
 class Site:
     """What those share that build side by side.
 
-    `jobs` bounds how many are built at once, `indexing` how many sort and make indexes at once.
+    `jobs` bounds how many are loaded at once, `indexing` how many sort or make indexes at once.
     """
 
     database: Database
     settings: Settings
-    reader: LogReader
     considerate: Considerate
-    formation: Formation
-    jobs: asyncio.Semaphore
+    jobs: int
     indexing: asyncio.Semaphore
     show: Show
 
-
-def cores(settings: Settings) -> int:
-    """How many processors a rebuild may keep busy in Postgres."""
-    return max(1, int((os.cpu_count() or 1) * settings.rebuild_share))
+    @classmethod
+    def of(cls, database: Database, settings: Settings, jobs: int, show: Show) -> Site:
+        """The usual one; its `considerate` is to be closed."""
+        places = asyncio.Semaphore(cores(settings))
+        return cls(database, settings, Considerate(database, settings), jobs, places, show)
 
 
 class Building:
-    """The building of one projection's shadow, phase after phase."""
+    """The building of one projection's shadow, once the log is loaded into it."""
 
     def __init__(
         self,
@@ -68,106 +72,92 @@ class Building:
         self.projection = projection
         self.home = home
         self.site = site
-        self.events = 0
+        self.bytes = 0
         self._extra_indexes = extra_indexes
 
     async def run(self) -> None:
         """Builds until the shadow follows the log's head."""
-        async with self.site.jobs:
-            connection = await self.site.database.connect(f"rebuild {self.projection.name}")
-            try:
-                await bulk.prepare(connection, cores(self.site.settings) - 1)
-                await self._phases(connection)
-            finally:
-                self.site.formation.left(self.projection.name)
-                await close_quietly(connection)
+        connection = await self._connect("")
+        try:
+            build = await found(connection, self.home)
+            if build.phase == shadow.LOAD:
+                self._say("sort", 0, 1)
+                async with self.site.indexing:
+                    await self._take_out_busy(connection)
+                build = await found(connection, self.home)
+            if build.phase == shadow.KEYS:
+                await self._keys_or_slowly(connection, build)
+        finally:
+            await close_quietly(connection)
 
-    async def _phases(self, connection: asyncpg.Connection) -> None:
-        build = await self._found(connection)
-        loader = bulk.BulkLoader(self.projection, self.home)
-        await loader.open(connection)
-        if build.phase == shadow.LOAD:
-            await self._load(connection, loader, build.through_offset)
-            self._say("sort", 0, 1)
-            async with self.site.indexing:
-                await self._take_out_busy(connection)
-            build = await self._found(connection)
-        if build.phase == shadow.KEYS:
-            try:
-                await self._keys(connection, loader, build)
-            except asyncpg.PostgresError as error:
-                if not is_data_error(error):
-                    raise
-                log.warning(
-                    "%s: %s; built window by window instead, with its indexes in place",
-                    self.projection.name, one_line(error),
-                )  # fmt: skip
-                await shadow.drop(connection, self.home)
-                await shadow.create(
-                    connection, self.projection, self.home, build.through_offset, bare=False
-                )
-
-    async def _found(self, connection: asyncpg.Connection) -> shadow.Build:
-        build = await shadow.find(connection, self.home)
-        assert build is not None
-        return build
+    async def _connect(self, what: str) -> asyncpg.Connection:
+        name = f"rebuild {self.projection.name} {what}".rstrip()
+        connection = await self.site.database.connect(name)
+        await bulk.prepare(connection, 0)
+        return connection
 
     def _say(self, what: str, done: int, total: int) -> None:
         self.site.show(self.projection.name, what, done, total)
 
-    async def _load(
-        self, connection: asyncpg.Connection, loader: bulk.BulkLoader, through: int
-    ) -> None:
-        reader, name = self.site.reader, self.projection.name
-        await reader.refresh()
-        at = await shadow.checkpoint_of(connection, self.home)
-        size = self.site.settings.window_events_max
-        self.site.formation.at(name, at)
-        loading: asyncio.Task[None] | None = None
-        try:
-            # A window is read and sorted while Postgres loads the one before.
-            while at < through:
-                begun = time.monotonic()
-                wanted = min(size, through - at)
-                window = await reader.window(at, self.projection.collection, wanted)
-                await self.site.formation.hold(name, window.through, reader.head)
-                sorted_window = await loader.sort(window)
-                if loading is not None:
-                    await loading
-                loading = asyncio.create_task(loader.load(connection, sorted_window))
-                at = window.through
-                self.events += window.events
-                self.site.formation.at(name, at)
-                self._say("load", at, through)
-                await self.site.considerate.rest(time.monotonic() - begun)
-            if loading is not None:
-                await loading
-        finally:
-            if loading is not None:
-                loading.cancel()
-                await asyncio.gather(loading, return_exceptions=True)
-        self.site.formation.left(name)
-
     async def _take_out_busy(self, connection: asyncpg.Connection) -> None:
-        beside = await self.site.database.connect(f"rebuild {self.projection.name} rivals")
+        beside = await self._connect("rivals")
+        memory = self.site.settings.rebuild_memory_mib
         try:
-            await bulk.prepare(beside, 0)
-            await bulk.take_out_busy(connection, beside, self.projection, self.home)
+            await busy.take_out_busy(connection, beside, self.projection, self.home, memory)
         finally:
             await close_quietly(beside)
 
-    async def _keys(
-        self, connection: asyncpg.Connection, loader: bulk.BulkLoader, build: shadow.Build
-    ) -> None:
-        memory = self.site.settings.rebuild_memory_mib
-        self._say("keys", 0, 1)
+    async def _keys_or_slowly(self, connection: asyncpg.Connection, build: shadow.Build) -> None:
+        try:
+            await self._keys(connection, build)
+        except asyncpg.PostgresError as error:
+            if not is_data_error(error):
+                raise
+            log.warning(
+                "%s: %s; built window by window instead, with its indexes in place",
+                self.projection.name, one_line(error),
+            )  # fmt: skip
+            await shadow.drop(connection, self.home)
+            await shadow.create(
+                connection, self.projection, self.home, build.through_offset, bare=False
+            )
+
+    async def _keys(self, connection: asyncpg.Connection, build: shadow.Build) -> None:
+        self._say("index", 0, 1)
+        indexing = Indexing(
+            partial(self._connect, "index"), self.site.indexing,
+            self.site.settings.rebuild_memory_mib,
+        )  # fmt: skip
+        await indexing.run(connection, self.home)
+        if self._extra_indexes is not None:
+            await indexing.make(await self._extra_indexes(connection), self.home)
+        # Nobody reads it yet, but what the planner then must know is the same.
+        analysing = asyncio.create_task(self._analyse())
+        try:
+            await self._settle(connection, build)
+            await bulk.finish(connection, self.projection, self.home)
+            await analysing
+        finally:
+            analysing.cancel()
+            await asyncio.gather(analysing, return_exceptions=True)
+        self._say("index", 1, 1)
+
+    async def _analyse(self) -> None:
         async with self.site.indexing:
-            await bulk.make_keys(connection, self.home, indexes=False, memory_mib=memory)
+            connection = await self._connect("analyse")
+            try:
+                await connection.execute(f"ANALYZE {', '.join(self.home.tables(self.projection))}")
+            finally:
+                await close_quietly(connection)
+
+    async def _settle(self, connection: asyncpg.Connection, build: shadow.Build) -> None:
+        loader = bulk.BulkLoader(self.projection, self.home)
+        await loader.open(connection)
         writing = await self.site.database.connect(
             f"rebuild {self.projection.name} keys", **APPLY_SETTINGS
         )
         try:
-            settler = bulk.Settler(self.projection, self.home, loader.refused)
+            settler = Settler(self.projection, self.home, loader.refused)
             begun = time.monotonic()
             async for through in settler.settle(connection, writing, build):
                 self._say("keys", through, build.through_offset)
@@ -175,22 +165,63 @@ class Building:
                 begun = time.monotonic()
         finally:
             await close_quietly(writing)
-        self._say("index", 0, 1)
-        async with self.site.indexing:
-            await bulk.make_keys(connection, self.home, indexes=True, memory_mib=memory)
-            for definition in await self._extra_indexes(connection) if self._extra_indexes else []:
-                await connection.execute(definition)
-        await bulk.finish(connection, self.projection, self.home)
-        self._say("index", 1, 1)
 
 
-async def build_all(buildings: Sequence[Building]) -> int:
-    """Builds side by side; the first failure ends all. Returns how many events were loaded."""
-    work = [asyncio.create_task(b.run(), name=b.projection.name) for b in buildings]
+async def found(connection: asyncpg.Connection, home: Home) -> shadow.Build:
+    """How far a shadow is built that is known to be there."""
+    build = await shadow.find(connection, home)
+    assert build is not None
+    return build
+
+
+async def build_all(buildings: Sequence[Building], site: Site) -> int:
+    """Loads, then builds side by side; the first failure ends all. Returns how many events were
+    loaded."""
+    events = 0
+    for first in range(0, len(buildings), site.jobs):
+        events += await _load(buildings[first : first + site.jobs], site)
+    # The largest first: what it has to wait for itself, others fill.
+    order = sorted(buildings, key=lambda building: -building.bytes)
+    work = [asyncio.create_task(b.run(), name=b.projection.name) for b in order]
     try:
         await first_failure(work, [])
     finally:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
-    return sum(building.events for building in buildings)
+    return events
+
+
+async def _load(buildings: Sequence[Building], site: Site) -> int:
+    connection = await site.database.connect("rebuild loads")
+    try:
+        builds = {}
+        for b in buildings:
+            build = await found(connection, b.home)
+            if build.phase == shadow.LOAD:
+                builds[b.projection.name] = (b.home, build.through_offset)
+        loaded = await _load_into(connection, builds, buildings, site) if builds else 0
+        for b in buildings:
+            b.bytes = await connection.fetchval(SIZE, b.home.base(b.projection.table))
+        return loaded
+    finally:
+        await close_quietly(connection)
+
+
+async def _load_into(
+    connection: asyncpg.Connection,
+    builds: Mapping[str, tuple[Home, int]],
+    buildings: Sequence[Building],
+    site: Site,
+) -> int:
+    targets = {
+        b.projection.name: (b.projection, b.home) for b in buildings if b.projection.name in builds
+    }
+    offsets = max(through for _, through in builds.values())
+    async with strands(site.database, site.settings, targets, offsets) as places:
+        loading = Loading(
+            places, site.considerate, max(site.settings.window_events_max // STRANDS, 1),
+            lambda name, done, total: site.show(name, "load", done, total),
+        )  # fmt: skip
+        await loading.run(connection, builds)
+    return loading.events

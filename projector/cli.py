@@ -20,6 +20,7 @@ from projector import __version__
 from projector.commands import (
     archive,
     basic,
+    certify,
     demo,
     explain,
     flow,
@@ -68,6 +69,7 @@ app.command(heal.heal)
 app.command(replay.replay)
 app.command(archive.archive)
 app.command(forget.forget)
+app.command(certify.certify)
 app.command(basic.show_settings, name="settings")
 dead_letters = App(name="dead-letters", help="What could not be decoded or applied, kept whole.")
 dead_letters.command(letters.list_letters, name="list")
@@ -125,6 +127,11 @@ def known_error(error: Exception) -> ProjectorError | None:
         return Corruption(f"{one_line(error)}; restore the database from a backup")
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):
         return SchemaMismatch(f"{one_line(error)}; run: projector init")
+    if isinstance(error, TimeoutError):
+        return CannotConnect(
+            "the server gave no answer in time; type the command again, or raise "
+            "--command-timeout-seconds (add --debug for where)"
+        )
     if is_transient(error) or isinstance(error, asyncpg.PostgresError):
         return CannotConnect(f"{one_line(error)} (add --debug for where)")
     return None

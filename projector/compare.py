@@ -1,4 +1,7 @@
-"""What was built beside what is live, row by row, with both at the same offset."""
+"""What was built beside what is live, with both at the same offset.
+
+First by checksums, table by table; where these differ, row by row.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,18 @@ from typing import Final
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from events.history import WholeLog
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.declare import Aggregate, Projection
+from projector.checksums import columns_of_both, same_counts, same_rows
+from projector.declare import Aggregate, Child, Projection
 from projector.differences import ALTERED, EXTRA, LISTED, MISSING, ROW, WAITING, Difference
-from projector.statements import Home, quoted
+from projector.home import Home, listed, quoted
 
 EXPLAINED_ACCOUNTS_MAX: Final = 50
 """Of how many accounts the log is asked why they differ."""
 
-COLUMNS: Final = """
-SELECT a.attname FROM pg_attribute AS a JOIN pg_attribute AS b USING (attname)
-WHERE a.attrelid = $1::text::regclass AND b.attrelid = $2::text::regclass
-    AND a.attnum > 0 AND b.attnum > 0 AND NOT a.attisdropped AND NOT b.attisdropped
-ORDER BY a.attnum
-"""
 REFUSED: Final = """
 SELECT log_offset FROM projector.dead_letter WHERE projection = $1 AND log_offset = ANY($2)
 """
@@ -68,23 +67,59 @@ async def compare_rows(
 ) -> tuple[int, list[Difference]]:
     """How many rows differ, and the first of them; to be called inside one snapshot."""
     table = projection.table
+    total, found = await _compare_children(connection, projection, live, rebuilt, differences_max)
     pairs = [(ROW, live.base(table), rebuilt.base(table), "")]
     if table.unique:
         pairs.append((WAITING, live.shelf(table), rebuilt.shelf(table), ""))
         # The list is shared: this projection's rows are those of its collection.
         own = f" WHERE split_part(uri, '/', 4) = '{projection.collection}'"
         pairs.append((LISTED, live.list(table), rebuilt.list(table), own))
-    total = 0
-    found: list[Difference] = []
     for part, one, other, condition in pairs:
-        names = [row["attname"] for row in await connection.fetch(COLUMNS, one, other)]
-        sql = compare_statement(one, other, names, condition)
+        both = await columns_of_both(connection, one, other)
+        columns = [column for column in both if column not in table.kept]
+        if await same_rows(connection, one, other, columns, condition):
+            continue
+        sql = compare_statement(one, other, columns, condition)
         rows = await connection.fetch(
             sql, max(differences_max - len(found), 1), timeout=AUDIT_SECONDS_MAX
         )
         total += rows[0]["total"] if rows else 0
         found += [_difference(projection, part, row) for row in rows]
     return total, found[:differences_max]
+
+
+async def _compare_children(
+    connection: asyncpg.Connection,
+    projection: Projection,
+    live: Home,
+    rebuilt: Home,
+    differences_max: int,
+) -> tuple[int, list[Difference]]:
+    """The same for child tables: records whose rows there differ."""
+    total = 0
+    found: list[Difference] = []
+    for child in projection.children:
+        one, other = live.child(child), rebuilt.child(child)
+        if await same_rows(connection, one, other, child.columns):
+            continue
+        sql = compare_statement(_grouped(child, one), _grouped(child, other), (child.name,), "")
+        room = max(differences_max - len(found), 1)
+        rows = await connection.fetch(sql, room, timeout=AUDIT_SECONDS_MAX)
+        total += rows[0]["total"] if rows else 0
+        found += [
+            replace(_difference(projection, ROW, row), kind=ALTERED, columns=(child.name,))
+            for row in rows
+        ]
+    return total, found
+
+
+def _grouped(child: Child, table: str) -> str:
+    """The rows of each record as one cell, under the table's name."""
+    key, cells = quoted(child.columns[0]), listed(child.columns)
+    return (
+        f"(SELECT {key} AS uri, jsonb_agg(jsonb_build_array({cells}) ORDER BY {cells})"
+        f" AS {quoted(child.name)} FROM {table} GROUP BY 1) AS grouped"
+    )
 
 
 def compare_statement(live: str, rebuilt: str, columns: Sequence[str], condition: str) -> str:
@@ -124,15 +159,17 @@ async def compare_counts(
     differences_max: int,
 ) -> tuple[int, list[CountDifference]]:
     """How many counters differ, and the first of them; to be called inside one snapshot."""
-    tables = [f"{quoted(home.schema)}.{quoted(aggregate.table)}" for home in (live, rebuilt)]
-    names = {row["attname"] for row in await connection.fetch(COLUMNS, *tables)}
+    one, other = (f"{quoted(h.schema)}.{quoted(aggregate.table)}" for h in (live, rebuilt))
+    has = set(await columns_of_both(connection, one, other))
+    counters = [counter for counter in aggregate.counters if counter in has]
+    names = (live.name, rebuilt.name)
+    if not counters or await same_counts(connection, (one, other), aggregate.key, counters, names):
+        return 0, []
     total = 0
     found: list[CountDifference] = []
-    for counter in aggregate.counters:
-        if counter not in names:
-            continue
+    for counter in counters:
         rows = await connection.fetch(
-            counts_statement(aggregate, counter, tables), live.name, rebuilt.name, counter,
+            counts_statement(aggregate, counter, (one, other)), live.name, rebuilt.name, counter,
             max(differences_max - len(found), 1), timeout=AUDIT_SECONDS_MAX,
         )  # fmt: skip
         total += rows[0]["total"] if rows else 0
@@ -176,7 +213,7 @@ async def reasons(
         changed = f"version {live_version} was another declaration than {projection.version}"
         return [RowDifference(difference=d, reason=changed) for d in found]
     dids = list(dict.fromkeys(d.did for d in found))[:EXPLAINED_ACCOUNTS_MAX]
-    events = await WholeLog().of_accounts(connection, dids, 0, through, [projection.collection])
+    events = await WholeLog().of_accounts(connection, dids, 0, through, projection.collections)
     offsets: dict[str, list[int]] = {}
     for event in events:
         if event.kind == "commit":

@@ -17,7 +17,8 @@ import msgspec
 
 from projector.aggregate import prune_statement
 from projector.declare import Aggregate, Count, Declaration
-from projector.statements import Counter, listed, live, quoted
+from projector.home import Counter, listed, quoted
+from projector.statements import live
 
 KEYS_MAX: Final = 10_000
 """The most keys asked for, or corrected, in one statement."""

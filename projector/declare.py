@@ -53,8 +53,10 @@ class Table:
     an index begins with it; where it is None, an account's rows are found by their uris.
 
     `unique` names the columns of which one account may hold each combination once (a follow's
-    subject); it must contain `creator`. Of several live records with the same combination the one
-    with the smallest (`indexedAt`, `uri`) has the row; the others are listed in `duplicates`.
+    subject). It contains `creator`, or what only one account can say, such as a uri of its own
+    repo. Of several live records with the same combination the one with the smallest (`indexedAt`,
+    `uri`) has the row; the others are listed in `duplicates`, a table that the projection's `ddl`
+    must make as well (`projections/duplicate_record.sql`).
 
     `kept` are columns that others than the engine write: an update of the record leaves them as
     they are, its delete takes them away.

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from projector.declare import Child, Children, Projection, Row, Table
-from projector.statements import Home, listed, quoted
+from projector.home import Home, listed, quoted
 from projector.truth import Expected
 
 ROW, WAITING, LISTED, REV = "row", "waiting", "listed", "rev"
@@ -111,6 +111,10 @@ async def read_accounts(
     columns = select_cells(projection, home)
     for did, row in await _rows(connection, table, home.base(table), columns, dids):
         found[did].rows[row[0]] = row
+    if projection.children:
+        orphans = select_orphans(projection, home, of="a.did, ")
+        for did, *cells in await connection.fetch(orphans, *_bounds(dids, "/")):
+            found[did].rows[cells[0]] = tuple(cells)
     if table.unique:
         for did, row in await _rows(connection, table, home.shelf(table), columns, dids):
             found[did].waiting[row[0]] = row
@@ -125,6 +129,27 @@ async def read_accounts(
     for did, uri, rev in await connection.fetch(rows, *_bounds(dids, "/")):
         found[did].revs[uri] = rev
     return found
+
+
+def select_orphans(projection: Projection, home: Home, of: str = "") -> str:
+    """Rows of child tables whose record has no row, as rows of which all columns but uri are NULL.
+
+    `of` asks for those of accounts, by the parameters of `IN_RANGES`, which come first then.
+    """
+    base = home.base(projection.table)
+    parts = []
+    for child in projection.children:
+        key = f"c.{quoted(child.columns[0])}"
+        within = f", {ACCOUNTS} WHERE {key} >= a.least AND {key} < a.beyond AND" if of else " WHERE"
+        parts.append(
+            f"SELECT {of}{key} FROM {home.child(child)} AS c{within}"
+            f" NOT EXISTS (SELECT FROM {base} AS b WHERE b.uri = {key})"
+        )
+    nothing = ", ".join("NULL" for _ in projection.table.columns[1:])
+    children = ", ".join(_select_child(child, home) for child in projection.children)
+    did = "t.did, " if of else ""
+    names = "did, uri" if of else "uri"
+    return f"SELECT {did}t.uri, {nothing}, {children} FROM ({' UNION '.join(parts)}) AS t({names})"
 
 
 async def _rows(
@@ -146,10 +171,11 @@ def _bounds(dids: Sequence[str], path: str) -> tuple[list[str], list[str], list[
     return list(dids), prefixes, [prefix[:-1] + "0" for prefix in prefixes]
 
 
+ACCOUNTS: Final = "unnest($1::text[], $2::text[], $3::text[]) AS a(did, least, beyond)"
 # $1 accounts, $2 and $3 the range of their uris: one look into the index for each.
-IN_RANGES: Final = """
-SELECT a.did, {columns} FROM unnest($1::text[], $2::text[], $3::text[]) AS a(did, least, beyond)
-CROSS JOIN LATERAL (SELECT * FROM {table} AS r WHERE r.uri >= a.least AND r.uri < a.beyond) AS t
+IN_RANGES: Final = f"""
+SELECT a.did, {{columns}} FROM {ACCOUNTS}
+CROSS JOIN LATERAL (SELECT * FROM {{table}} AS r WHERE r.uri >= a.least AND r.uri < a.beyond) AS t
 """
 
 

@@ -50,3 +50,9 @@ class CheckpointMoved(Exception):
 
     Not an end: the projector rolls back, reads the checkpoint again and goes on or lets go.
     """
+
+
+class LoaderEnded(ProjectorError):
+    """A process that helps a rebuild has failed or was killed; the rebuild can be gone on with."""
+
+    exit_code = 1

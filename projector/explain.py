@@ -12,8 +12,9 @@ from events.history import WholeLog
 from events.log import read_head
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.errors import UsageError
+from projector.home import quoted
 from projector.movements import Report, Search, searching, spellings
-from projector.statements import live, quoted
+from projector.statements import live
 from projector.watch import CounterOf, Movement
 
 PENDING: Final = """

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -198,16 +199,15 @@ async def ingest(
     rate = Rate()
     try:
         batches = source.batches(await sink.open())
-        try:
-            async for batch in _ahead(batches, stop):
+        # In this order: whoever reads ahead lets go of the source before that is closed.
+        async with aclosing(batches), aclosing(_ahead(batches, stop)) as ahead:
+            async for batch in ahead:
                 appended = await sink.put(batch)
                 await source.committed(batch.cursor)
                 progress.add(batch, appended)
                 count(source.name, batch, appended)
                 progress.events_per_second = rate.add(len(batch.events))
                 show(progress)
-        finally:
-            await batches.aclose()
     finally:
         await sink.close()
     return progress

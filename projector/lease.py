@@ -133,20 +133,28 @@ class LeaseKeeper:
             rows = await connection.fetch(RENEW, self.owner, self.lease_seconds)
         crash_point("lease.renewed")  # Recovery: free at once, however long it was to run.
         for name in self.held - {row["name"] for row in rows}:
-            log.warning("lease %s was taken by another", name)
-            self.held.discard(name)
+            self._lost(name)
+
+    def _lost(self, name: str) -> None:
+        log.warning("lease %s was taken by another", name)
+        self.held.discard(name)
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         connection = await self.database.connect("leases")
-        await connection.add_listener(LOG_CHANNEL, self._on_log)
-        await connection.add_listener(OUTBOX_CHANNEL, self._on_outbox)
+        try:
+            await connection.add_listener(LOG_CHANNEL, self._on_log)
+            await connection.add_listener(OUTBOX_CHANNEL, self._on_outbox)
+        except (Exception, asyncio.CancelledError):
+            # Nobody else knows of it yet.
+            await close_quietly(connection)
+            raise
         self._connection = connection
         for name in list(self.held):
             # The leases point to the connection that is gone: make them point to this one.
             if not await connection.fetchval(TAKE, name, self.owner, self.lease_seconds):
-                self.held.discard(name)
+                self._lost(name)
         return connection
 
     def _on_log(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
@@ -169,8 +177,10 @@ class LeaseKeeper:
 
     async def close(self) -> None:
         """Gives all leases back and closes the connection."""
-        for name in list(self.held):
-            await self.release(name)
-        for task in list(self._notified):
-            task.cancel()
-        await self._drop()
+        try:
+            for name in list(self.held):
+                await self.release(name)
+        finally:
+            for task in list(self._notified):
+                task.cancel()
+            await self._drop()

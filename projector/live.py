@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from projector.declare import Aggregate, Declaration
+from projector.home import quoted
 from projector.output import shown, table
-from projector.statements import quoted
 from projector.status import Status, read_status
 
 RATE_SECONDS = 3.0

@@ -11,7 +11,7 @@ import msgspec
 from events.log import HEAD, Partition, read_head, read_partitions
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.errors import CheckFailed
-from projector.statements import quoted
+from projector.home import quoted
 
 GAPS_MAX: Final = 100
 """The most gaps of a partition that are named."""

@@ -27,10 +27,11 @@ from projector.counters import (
 from projector.declare import Declaration, Projection
 from projector.errors import CheckpointMoved, Corruption, ProjectorError, SchemaMismatch
 from projector.fold import Letter
+from projector.home import Counter
 from projector.lives import Lives, Moved, read_refused
 from projector.outbox import put_deltas
 from projector.patch import Change, PatchWriter, Plan, Refused, plan, strangers
-from projector.statements import NOTIFY_OUTBOX, Counter, live
+from projector.statements import NOTIFY_OUTBOX, live
 
 ATTEMPTS_MAX: Final = 20
 """How often to begin anew where checkpoints are set back, or rows refused, in the meantime."""

@@ -7,7 +7,9 @@ from typing import Final
 
 import asyncpg
 
-from projector.statements import OUTBOX_KEYS_MAX, PUT_OUTBOX, Counter
+from projector.children import OUTBOX_KEYS_MAX
+from projector.home import Counter
+from projector.statements import PUT_OUTBOX
 
 SEPARATORS_END: Final = 0xD800
 """Where the surrogates begin, which Postgres does not take."""

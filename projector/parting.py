@@ -16,8 +16,9 @@ from projector.differences import comparable, select_cells
 from projector.errors import UsageError
 from projector.explain import CHECKPOINT, Numbers, account_of, advice, read_numbers
 from projector.history import values_of
+from projector.home import quoted
 from projector.movements import REFUSED, Course, Report, course_of, searching, steps
-from projector.statements import live, quoted
+from projector.statements import live
 from projector.watch import CounterOf, Watch
 
 PROVEN: Final = """

@@ -50,14 +50,27 @@ UNDER_WAY: Final = """
 SELECT count(*) FROM pg_stat_activity AS a
 JOIN unnest($1::int[], $2::timestamptz[]) AS t(pid, begun) ON a.pid = t.pid AND a.xact_start = begun
 """
+# An arbitrary number of our own: whoever makes indexes of sealed partitions holds this lock.
+INDEX_LOCK: Final = 7_305_816_512_005
 FORGET: Final = "DELETE FROM projector.log_partition WHERE first_offset = $1"
 
 
 async def index_sealed(connection: asyncpg.Connection) -> list[str]:
     """Gives every sealed partition its index by account; returns those that were without.
 
-    Made concurrently, so nobody waits for it; what a killed attempt left is made again.
+    Made concurrently, so nobody waits for it; what a killed attempt left is made again. Where
+    somebody else is at it, nothing is done: an index that is being made looks like one left over.
     """
+    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", INDEX_LOCK):
+        return []
+    try:
+        return await _index_sealed(connection)
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock($1)", INDEX_LOCK)
+
+
+async def _index_sealed(connection: asyncpg.Connection) -> list[str]:
     made = []
     for name, there, valid in await connection.fetch(SEALED):
         if valid:

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from projector.apply import TableWriter
+from projector.copying import copy_children
 from projector.database import is_data_error, one_line
 from projector.declare import Count, Projection, Row, Table
 from projector.differences import (
@@ -30,7 +31,8 @@ from projector.differences import (
     select_cells,
 )
 from projector.fold import Letter
-from projector.statements import Home, listed
+from projector.home import Home, listed
+from projector.moves import Moves
 from projector.truth import AccountTruth, Expected
 
 ROWS_MAX: Final = 10_000
@@ -246,19 +248,19 @@ class PatchWriter:
         What is put in may have a key or claim of what is taken out, so that goes first. Raises
         `Refused`, and then all must be rolled back.
         """
-        counts = _Counts(self.writer)
+        moves = Moves(self.writer.sql, self.writer.table.columns)
         for uris in batched(made.out(ROW), ROWS_MAX):
-            counts.add(None, await connection.fetch(self.writer.sql.delete, uris), -1)
+            moves.returned(await connection.fetch(self.writer.sql.delete, uris), -1)
             for child in self.writer.sql.children:
-                counts.add(child.name, await connection.fetch(child.delete, uris), -1)
+                moves.returned(await connection.fetch(child.delete, uris), -1, child.name)
         for part, sql in self.remove.items():
             for uris in batched(made.out(part), ROWS_MAX):
                 await connection.execute(sql, uris)
         into = self.writer.home.base(self.writer.table)
         returning = f" RETURNING {listed(self.writer.sql.counted) or 'uri'}"
         put = await self._put(connection, insert(self.writer.table, into) + returning, made, ROW)
-        counts.add(None, put, 1)
-        counts.add_children(made.into(ROW).values())
+        moves.returned(put, 1)
+        moves.sent_children(list(made.into(ROW).values()))
         await self._put(connection, self.insert[WAITING], made, WAITING)
         for rows in batched(made.into(LISTED).items(), ROWS_MAX):
             columns = zip(*[(uri, *cells) for uri, cells in rows], strict=True)
@@ -266,7 +268,7 @@ class PatchWriter:
         for rows in batched(made.into(REV).items(), ROWS_MAX):
             uris, revs = [uri for uri, _ in rows], [rev for _, (rev,) in rows]
             await connection.execute(self.writer.sql.put_versions, uris, revs)
-        return counts.tally
+        return moves.tally
 
     async def _put(
         self, connection: asyncpg.Connection, sql: str, made: Plan, part: str
@@ -281,7 +283,7 @@ class PatchWriter:
                 async with connection.transaction():
                     done.extend(await connection.fetch(sql, *self.writer.columns_of(rows)))
                     if part == ROW:
-                        await self.writer.copy_children(connection, rows)
+                        await copy_children(connection, made.projection, self.writer.home, rows)
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 change = changes[rows[0][0]]
                 offset = change.log_offset
@@ -300,34 +302,6 @@ class PatchWriter:
         if letters:
             raise Refused(made.projection.name, letters)
         return done
-
-
-class _Counts:
-    """How the keys of each counter that a projection's rows feed have moved."""
-
-    def __init__(self, writer: TableWriter) -> None:
-        self.sql = writer.sql
-        self.tally: list[Tally[str]] = [Tally() for _ in self.sql.counters]
-
-    def add(self, child: str | None, rows: Sequence[asyncpg.Record], sign: int) -> None:
-        """Counts rows that a statement returned, of the table or a child table."""
-        for counts, counter in zip(self.tally, self.sql.counters, strict=True):
-            if counter.child == child:
-                for row in rows:
-                    if row[counter.by] is not None:
-                        counts[row[counter.by]] += sign
-
-    def add_children(self, rows: Iterable[Row]) -> None:
-        """Counts rows of child tables that were sent with those of the table."""
-        cells = {child.name: (child.at, child.columns) for child in self.sql.children}
-        rows = list(rows) if cells else []
-        for counts, counter in zip(self.tally, self.sql.counters, strict=True):
-            if counter.child is not None:
-                at, columns = cells[counter.child]
-                column = columns.index(counter.by)
-                counts.update(
-                    one[column] for row in rows for one in row[at] or () if one[column] is not None
-                )
 
 
 def insert(table: Table, into: str) -> str:

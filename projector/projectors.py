@@ -27,9 +27,10 @@ from projector.declare import Aggregate, Declaration, Projection, Row
 from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
 from projector.fold import Folded, Folder, Letter, Window
 from projector.formation import Formation
+from projector.home import Home
 from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
-from projector.statements import CHECKPOINT, Home
+from projector.statements import CHECKPOINT
 from projector.telemetry import apply_span, is_recorded, merge_span
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from events.history import WholeLog
 from events.log import read_head
 from projector.declare import Projection, Row
 from projector.differences import Difference, Found, differences, read_accounts
-from projector.statements import Home, live
+from projector.home import Home
+from projector.statements import live
 from projector.truth import AccountTruth, Expected
 
 DIFFERENCES_MAX: Final = 100_000

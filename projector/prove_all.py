@@ -19,10 +19,19 @@ from msgspec.structs import astuple
 from events.event import Event
 from events.history import WholeLog
 from projector.declare import Projection, Table
-from projector.differences import LIST_COLUMNS, LISTED, REV, ROW, WAITING, Found, select_cells
+from projector.differences import (
+    LIST_COLUMNS,
+    LISTED,
+    REV,
+    ROW,
+    WAITING,
+    Found,
+    select_cells,
+    select_orphans,
+)
+from projector.home import listed
 from projector.prove import Subject, Truths, Verdict, read_subjects
 from projector.spill import Spill
-from projector.statements import listed
 
 BUCKET_RECORDS: Final = 200_000
 """How many events and rows are compared at once: about 200 MB of them."""
@@ -79,6 +88,9 @@ def parts_of(subjects: Sequence[Subject]) -> list[_Part]:
         for part, name, what in kept:
             owner = _owner_at(table) if part in (ROW, WAITING) else None
             found.append(_Part(at, part, name, f"SELECT {what} FROM {name} AS t", owner))
+        if projection.children:
+            orphans = select_orphans(projection, home)
+            found.append(_Part(at, ROW, home.child(projection.children[0]), orphans, None))
     return found
 
 

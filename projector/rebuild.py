@@ -17,18 +17,16 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, shadow, shadow_counts, swap
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all, cores
+from projector.building import Building, Show, Site, build_all
 from projector.compare import Comparison
-from projector.considerate import Considerate
 from projector.database import Database, close_quietly, one_line
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import CannotConnect, SchemaMismatch
-from projector.formation import Formation
 from projector.lease import LeaseKeeper
 from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
-from projector.settings import Settings
+from projector.settings import Settings, cores
 from projector.statements import live
 
 log = logging.getLogger(__name__)
@@ -97,10 +95,10 @@ class Rebuild:
         ]  # fmt: skip
         self.everything: list[Declaration] = [*self.projections, *self.aggregates]
         self.outcome = Outcome([d.name for d in self.everything])
-        self.considerate = Considerate(database, settings)
+        self.site = Site.of(self.database, settings, options.jobs, show)
         self.reader = LogReader(
             database,
-            [p.collection for p in self.projections],
+            [c for p in self.projections for c in p.collections],
             block_events=settings.window_events_max,
             bytes_max=settings.reader_bytes_max,
         )
@@ -130,7 +128,7 @@ class Rebuild:
             finally:
                 await close_quietly(connection)
                 await self.reader.close()
-                await self.considerate.close()
+                await self.site.considerate.close()
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
@@ -181,16 +179,11 @@ class Rebuild:
             await shadow.drop(connection, shadow.home_of(declaration, kind))
 
     async def _build_projections(self) -> None:
-        site = Site(
-            self.database, self.settings, self.reader, self.considerate,
-            Formation(self.settings.window_events_max), asyncio.Semaphore(self.options.jobs),
-            asyncio.Semaphore(cores(self.settings)), self.show,
-        )  # fmt: skip
         buildings = [
-            Building(p, shadow.home_of(p), site, partial(self._extra_indexes, p))
+            Building(p, shadow.home_of(p), self.site, partial(self._extra_indexes, p))
             for p in self.projections
         ]
-        self.outcome.events += await build_all(buildings)
+        self.outcome.events += await build_all(buildings, self.site)
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection
@@ -200,20 +193,36 @@ class Rebuild:
 
     async def _build_aggregates(self, connection: asyncpg.Connection) -> None:
         shadows = [p.name for p in self.projections]
+        work = []
         for aggregate in self.aggregates:
             home = shadow.home_of(aggregate)
             build = await shadow.find(connection, home)
-            if build is not None and build.phase == shadow.CATCH_UP:
-                continue
+            if build is None or build.phase != shadow.CATCH_UP:
+                await shadow_counts.feed(connection, aggregate, home, shadows)
+                work.append(asyncio.create_task(self._count(aggregate, shadows)))
+        try:
+            await asyncio.gather(*work)
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+    async def _count(self, aggregate: Aggregate, shadows: Sequence[str]) -> None:
+        """Counts an aggregate, as many side by side as there are processors for."""
+        bases = {
+            name: (shadow.home_of(c.of) if c.of.name in shadows
+                   else live(c.of, self.settings.schema)).counted(c)
+            for name, c in aggregate.counters.items()
+        }  # fmt: skip
+        async with self.site.indexing:
             self.show(aggregate.name, "count", 0, 1)
-            await shadow_counts.feed(connection, aggregate, home, shadows)
-            bases = {
-                c.of.name: (shadow.home_of(c.of) if c.of.name in shadows
-                            else live(c.of, self.settings.schema)).base(c.of.table)
-                for c in aggregate.counters.values()
-            }  # fmt: skip
-            await shadow_counts.count(connection, aggregate, home, bases)
-            self.show(aggregate.name, "count", 1, 1)
+            connection = await self.database.connect(f"rebuild {aggregate.name}")
+            try:
+                await bulk.prepare(connection, 0)
+                await shadow_counts.count(connection, aggregate, shadow.home_of(aggregate), bases)
+            finally:
+                await close_quietly(connection)
+        self.show(aggregate.name, "count", 1, 1)
 
     @asynccontextmanager
     async def _merging(self) -> AsyncIterator[None]:
@@ -274,9 +283,9 @@ class Rebuild:
     async def _compare(self, connection: asyncpg.Connection) -> None:
         await self._approach(connection)
         reading = await self.database.connect("rebuild compare", work_mem="128MB")
-        await bulk.prepare(reading, cores(self.settings) - 1)
-        snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         try:
+            await bulk.prepare(reading, cores(self.settings) - 1)
+            snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
             async with connection.transaction():
                 met = await self._meet(connection)
                 await snapshot.start()
@@ -339,13 +348,16 @@ class Rebuild:
             )
         self.outcome.swapped = True
         crash_point("rebuild.swapped")  # Recovery: the next rebuild removes the old tables.
-        for declaration in self.everything:
-            if isinstance(declaration, Aggregate) or not self.options.keep_old:
-                await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
+        # In one transaction: each waits for the disk.
+        async with connection.transaction():
+            for declaration in self.everything:
+                if isinstance(declaration, Aggregate) or not self.options.keep_old:
+                    await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
 
     async def _swap_all(self, connection: asyncpg.Connection) -> None:
         schema = self.settings.schema
         keep_old = self.options.keep_old
+        await swap.lock_live(connection, self.everything, schema)
         for projection in self.projections:
             await swap.swap_projection(connection, projection, schema, keep_old=keep_old)
         shadows = [p.name for p in self.projections]

@@ -14,7 +14,8 @@ import asyncpg
 from events.log import Appender
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import SchemaMismatch
-from projector.statements import Home, duplicates_ddl, quoted, versions_ddl
+from projector.home import Home, quoted
+from projector.statements import duplicates_ddl, versions_ddl
 
 CREATE_BASE: Final = """
 CREATE SCHEMA IF NOT EXISTS projector;

@@ -72,6 +72,9 @@ class Settings:
         1.0, "Live projections' lag from which on a rebuild waits for them.", 0.1
     )
     rebuild_memory_mib: int = _setting(256, "Memory of Postgres for making one index, MiB.")
+    rebuild_processes: int = _setting(
+        0, "Processes that load the log; 0: for a long log one for each core of the share.", 0
+    )
     scratch_folder: str = _setting(
         "", "Where verify --rows keeps its copy of tables and log; none: the system's folder."
     )
@@ -106,6 +109,11 @@ def shown(settings: Settings) -> list[tuple[str, str, str, str, str]]:
         (flag, name, default, value, meaning)
         for (flag, name, default, meaning), value in zip(table(), values, strict=True)
     ]
+
+
+def cores(settings: Settings) -> int:
+    """How many processors a rebuild may keep busy."""
+    return max(1, int((os.cpu_count() or 1) * settings.rebuild_share))
 
 
 def variable(name: str) -> str:

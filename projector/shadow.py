@@ -16,8 +16,8 @@ from events.crashpoints import crash_point
 from projector import schema
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import HeldByAnother, UsageError
+from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
-from projector.statements import Home, quoted
 
 LOAD, KEYS, CATCH_UP = "load", "keys", "catch up"
 """What a build is at: loading the log; the keys with more than one event; following the head."""
@@ -25,9 +25,13 @@ LOAD, KEYS, CATCH_UP = "load", "keys", "catch up"
 GREEN, OLD = "green", "old"
 """What is being built, and what it took the place of."""
 
+FORM: Final = "2"
+"""Of what a build has beside its tables: what a program of another form began is begun anew."""
+
 SCHEMAS: Final = "projector_{kind}_{name}"
 FIND: Final = """
-SELECT name, projection, version, fingerprint, phase, through_offset, settled_offset, definitions
+SELECT name, projection, version, fingerprint, phase, through_offset, settled_offset, definitions,
+    noted_from
 FROM projector.build WHERE name = $1
 """
 REGISTER: Final = """
@@ -68,8 +72,9 @@ ORDER BY projection FOR UPDATE
 """
 # Constraints first: an index of a constraint goes and comes with it.
 CONSTRAINTS: Final = """
-SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE conrelid = $1::text::regclass AND contype IN ('p', 'u') ORDER BY conname
+SELECT quote_ident(conname), pg_get_indexdef(conindid),
+    CASE contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END
+FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype IN ('p', 'u') ORDER BY conname
 """
 INDEXES: Final = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
@@ -89,6 +94,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     through_offset: int
     settled_offset: int
     definitions: tuple[str, ...]
+    noted_from: int
 
 
 def home_of(declaration: Declaration, kind: str = GREEN) -> Home:
@@ -99,12 +105,12 @@ def home_of(declaration: Declaration, kind: str = GREEN) -> Home:
 
 def fingerprint(declaration: Declaration) -> str:
     """A digest of what a declaration says, its code included as far as it can be read."""
-    parts = [declaration.ddl, str(declaration.version)]
+    parts = [FORM, declaration.ddl, str(declaration.version)]
     if isinstance(declaration, Projection):
-        parts += [repr(declaration.table), declaration.collection]
+        parts += [repr(declaration.table), *declaration.collections, repr(declaration.children)]
         parts.append(_source(declaration))
     else:
-        parts += [repr([(n, c.of.name, c.by) for n, c in declaration.counters.items()])]
+        parts += [repr([(n, c.of.name, c.by, c.child) for n, c in declaration.counters.items()])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -153,19 +159,30 @@ async def create(
 
 async def _bare(connection: asyncpg.Connection, projection: Projection, home: Home) -> None:
     """Takes keys and indexes off the table, and notes how to make them again."""
-    base = home.base(projection.table)
-    definitions = []
-    for name, definition in await connection.fetch(CONSTRAINTS, base):
-        definitions.append(f"ALTER TABLE {base} ADD CONSTRAINT {quoted(name)} {definition}")
-        await connection.execute(f"ALTER TABLE {base} DROP CONSTRAINT {quoted(name)}")
-    for name, definition in await connection.fetch(INDEXES, base):
-        definitions.append(definition)
-        await connection.execute(f"DROP INDEX {name}")
+    definitions: list[str] = []
+    for table in home.tables(projection):
+        definitions += await without_indexes(connection, table)
+        # It would only be vacuumed and analysed while it fills.
+        await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     await connection.execute(DEFINITIONS, home.name, definitions)
-    # It would only be vacuumed and analysed while it fills.
-    await connection.execute(f"ALTER TABLE {base} SET (autovacuum_enabled = off)")
     await connection.execute(f'CREATE TABLE {busy(home)} (uri text COLLATE "C" NOT NULL)')
-    await connection.execute(f'CREATE TABLE {removed(home)} (did text COLLATE "C" NOT NULL)')
+    await connection.execute(
+        f'CREATE TABLE {removed(home)} (did text COLLATE "C" NOT NULL, log_offset bigint NOT NULL)'
+    )
+
+
+async def without_indexes(connection: asyncpg.Connection, table: str) -> list[str]:
+    """Takes keys and indexes off a table; returns how to make them again, in this order: the
+    indexes, then the constraints that use them."""
+    indexes, constraints = [], []
+    for name, index, kind in await connection.fetch(CONSTRAINTS, table):
+        indexes.append(index)
+        constraints.append(f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}")
+        await connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    for name, definition in await connection.fetch(INDEXES, table):
+        indexes.append(definition)
+        await connection.execute(f"DROP INDEX {name}")
+    return [*indexes, *constraints]
 
 
 def busy(home: Home) -> str:
@@ -173,8 +190,13 @@ def busy(home: Home) -> str:
     return f"{quoted(home.schema)}.build_busy"
 
 
+def busy_events(home: Home) -> str:
+    """The helper table of the offsets of all events of those, and of all removals."""
+    return f"{quoted(home.schema)}.build_event"
+
+
 def removed(home: Home) -> str:
-    """The helper table of accounts that were removed."""
+    """The helper table of accounts that were removed, and by which events."""
     return f"{quoted(home.schema)}.build_removed"
 
 

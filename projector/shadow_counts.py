@@ -18,7 +18,7 @@ from projector import shadow
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.declare import Aggregate
 from projector.errors import SchemaMismatch
-from projector.statements import Home, listed, quoted
+from projector.home import Home, listed, quoted
 
 FEED: Final = """
 INSERT INTO projector.feed (projection, aggregate, counter, by_column, child)
@@ -60,7 +60,7 @@ async def feed(
 
 
 def count_statement(aggregate: Aggregate, into: str, bases: Mapping[str, str]) -> str:
-    """Fills an empty table of counters from the rows; `bases` are the tables by projection."""
+    """Fills an empty table of counters from the rows; `bases` are the tables by counter."""
     names = tuple(aggregate.counters)
     parts = []
     for name, count in aggregate.counters.items():
@@ -69,8 +69,7 @@ def count_statement(aggregate: Aggregate, into: str, bases: Mapping[str, str]) -
         )
         by = quoted(count.by)
         parts.append(
-            f"SELECT {by}::text AS k, {ones} FROM {bases[count.of.name]}"
-            f" WHERE {by} IS NOT NULL GROUP BY 1"
+            f"SELECT {by}::text AS k, {ones} FROM {bases[name]} WHERE {by} IS NOT NULL GROUP BY 1"
         )
     sums = ", ".join(f"sum({quoted(n)})::bigint" for n in names)
     return (
@@ -86,8 +85,11 @@ async def count(
     table = f"{quoted(home.schema)}.{quoted(aggregate.table)}"
     async with connection.transaction(isolation="repeatable_read"):
         await connection.execute("SET LOCAL work_mem = '128MB'")
+        definitions = await shadow.without_indexes(connection, table)
         sql = count_statement(aggregate, table, bases)
         await connection.execute(sql, timeout=AUDIT_SECONDS_MAX)
+        for definition in definitions:
+            await connection.execute(definition, timeout=AUDIT_SECONDS_MAX)
         await connection.execute(THROW_AWAY, home.name)
         await connection.execute(COUNTED_THROUGH, home.name)
         await shadow.enter(connection, home, shadow.CATCH_UP)

@@ -10,10 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from projector.declare import Aggregate, Child, Count, Declaration, Projection, Table
-
-OUTBOX_KEYS_MAX: Final = 10_000
-"""The most keys in one outbox row."""
+from projector.children import (
+    ChildStatements,
+    child_statements,
+    keep_statement,
+    kept_statement,
+    removing,
+)
+from projector.declare import Aggregate, Declaration, Projection, Table
+from projector.home import Counter, Home, listed, quoted
 
 MOVE_CHECKPOINT: Final = """
 UPDATE projector.checkpoint
@@ -41,81 +46,9 @@ DO UPDATE SET attempts = dead_letter.attempts + 1, stage = excluded.stage,
 NOTIFY_OUTBOX: Final = "SELECT pg_notify('projector_outbox', $1)"
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A counter that a projection's rows move: which aggregate, which counter, by which column;
-    of which child table, where it is not the projection's own."""
-
-    aggregate: str
-    name: str
-    by: str
-    child: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where the tables of a projection are, and by what name the engine knows them.
-
-    `name` is that of the checkpoint, the feeds and the outbox; `schema` has the projection's
-    tables, and `engine` its shelf of duplicates and its revisions. A projection that is being built
-    beside the live one has a home of its own.
-    """
-
-    name: str
-    schema: str
-    engine: str = "projector"
-
-    def base(self, table: Table) -> str:
-        """The projection's table."""
-        return f"{quoted(self.schema)}.{quoted(table.name)}"
-
-    def child(self, child: Child) -> str:
-        """A child table."""
-        return f"{quoted(self.schema)}.{quoted(child.name)}"
-
-    def counted(self, count: Count) -> str:
-        """The table whose rows are counted."""
-        return f"{quoted(self.schema)}.{quoted(count.table)}"
-
-    def tables(self, projection: Projection) -> tuple[str, ...]:
-        """The projection's table and its child tables."""
-        return (self.base(projection.table), *map(self.child, projection.children))
-
-    def list(self, table: Table) -> str:
-        """The list of duplicates, which several projections may share."""
-        return f"{quoted(self.schema)}.{quoted(table.duplicates)}"
-
-    def shelf(self, table: Table) -> str:
-        """The engine's table of whole rows that lost to an earlier duplicate."""
-        return f"{quoted(self.engine)}.{quoted('duplicate_' + table.name)}"
-
-    def versions(self, projection: Projection) -> str:
-        """The engine's table of revisions: of records that were deleted, updated or made again.
-
-        A record that was created once and never touched needs no row: a repeat of its create is
-        known by its content.
-        """
-        return f"{quoted(self.engine)}.{quoted('version_' + projection.name)}"
-
-
 def live(declaration: Declaration, schema: str) -> Home:
     """The home of what is kept in step with the log, and read by others."""
     return Home(declaration.name, schema)
-
-
-@dataclass(frozen=True, slots=True)
-class ChildStatements:
-    """The statements of one child table, `at` a cell of the projection's rows.
-
-    `counted` are the columns that `delete` returns.
-    """
-
-    at: int
-    name: str
-    columns: tuple[str, ...]
-    counted: tuple[str, ...]
-    delete: str
-    remove_account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +75,6 @@ class Statements:
     promote: str | None
     relist_groups: str | None
     relist_uris: str | None
-
-
-def quoted(name: str) -> str:
-    """The identifier in double quotes."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def listed(names: tuple[str, ...], prefix: str = "") -> str:
-    """The identifiers, quoted, each after `prefix`, with commas between."""
-    return ", ".join(prefix + quoted(name) for name in names)
 
 
 def split(value: int, separator: int) -> str:
@@ -205,7 +128,7 @@ def statements_of(projection: Projection, home: Home, counters: Sequence[Counter
     return Statements(
         counters=counters,
         counted=counted,
-        children=make.children(projection, home),
+        children=child_statements(projection, home, counters),
         remove_accounts=make.remove_accounts() if projection.table.account else None,
         remove_account=make.remove_account() if not projection.table.account else None,
         remove_account_duplicates=make.remove_duplicates("creator") if claims else None,
@@ -214,8 +137,8 @@ def statements_of(projection: Projection, home: Home, counters: Sequence[Counter
         put_versions=make.put_versions(),
         delete=make.delete(),
         delete_duplicates=make.remove_duplicates("uri") if claims else None,
-        kept=make.kept() if keeps else None,
-        keep=make.keep() if keeps else None,
+        kept=kept_statement(projection.table, home) if keeps else None,
+        keep=keep_statement(projection.table, home) if keeps else None,
         taken=make.taken(),
         held=make.held(),
         shelve=make.shelve(),
@@ -241,7 +164,7 @@ class _Maker:
         self.shelf = home.shelf(table)
         self.versions = home.versions(projection)
         self.list = home.list(table)
-        self.counters = counters
+        self._own = [counter for counter in counters if counter.child is None]
         self.columns = listed(table.columns)
         self.returning = listed(counted) or "uri"
         self.values = listed(table.columns, "r.")
@@ -254,83 +177,14 @@ class _Maker:
         self.same_group = " AND ".join(f"{{0}}.{quoted(c)} = {{1}}.{quoted(c)}" for c in unique)
 
     def remove_accounts(self) -> str:
-        """Deletes all rows of accounts ($1); the deltas go to the outbox inside Postgres.
-
-        An account may own millions of rows, so they never leave it. $2 is the window's last offset.
-        Returns the number of rows.
-        """
+        """Deletes all rows of accounts ($1); as `removing`, with $2 the window's last offset."""
         which = f"{quoted(self.table.account or '')} = ANY($1::text[])"
-        return self._remove(self.base, which, "$2", None)
+        return removing(self.name, self.base, which, "$2", self._own)
 
     def remove_account(self) -> str:
         """The same for one account, whose rows are found by the range of their uris: $1 and $2, as
         for `forget_account`. $3 is the window's last offset."""
-        return self._remove(self.base, "uri >= $1 AND uri < $2", "$3", None)
-
-    def _remove(self, table: str, which: str, through: str, child: str | None) -> str:
-        counters = [counter for counter in self.counters if counter.child == child]
-        returning = listed(tuple(dict.fromkeys(c.by for c in counters))) or "1"
-        parts = [f"WITH gone AS (DELETE FROM {table} WHERE {which} RETURNING {returning})"]
-        sums = []
-        for i, counter in enumerate(counters):
-            parts.append(
-                f", d{i} AS (SELECT {quoted(counter.by)} AS k, -count(*)::integer AS n,"
-                f" row_number() OVER (ORDER BY {quoted(counter.by)}) / {OUTBOX_KEYS_MAX} AS part"
-                f" FROM gone WHERE {quoted(counter.by)} IS NOT NULL GROUP BY 1)"
-            )
-            sums.append(
-                f"SELECT '{counter.aggregate}', '{counter.name}', array_agg(k ORDER BY k),"
-                f" array_agg(n ORDER BY k), '{self.name}', {through}::bigint FROM d{i}"
-                " GROUP BY part"
-            )
-        if sums:
-            parts.append(
-                ", put AS (INSERT INTO projector.outbox (aggregate, counter, keys, deltas,"
-                f" projection, through_offset) {' UNION ALL '.join(sums)})"
-            )
-        else:
-            parts.append(f", put AS (SELECT {through}::bigint)")
-        return "".join(parts) + " SELECT count(*) FROM gone"
-
-    def children(self, projection: Projection, home: Home) -> tuple[ChildStatements, ...]:
-        """The statements of all child tables: delete by the records' uris ($1); and all of one
-        account, as `remove_account`."""
-        width = len(self.table.columns)
-        return tuple(
-            self._child(width + at, child, home.child(child))
-            for at, child in enumerate(projection.children)
-        )
-
-    def _child(self, at: int, child: Child, table: str) -> ChildStatements:
-        counters = [counter for counter in self.counters if counter.child == child.name]
-        counted = tuple(dict.fromkeys(counter.by for counter in counters))
-        key = quoted(child.columns[0])
-        return ChildStatements(
-            at,
-            child.name,
-            child.columns,
-            counted,
-            f"DELETE FROM {table} WHERE {key} = ANY($1::text[]) RETURNING {listed(counted) or '1'}",
-            self._remove(table, f"{key} >= $1 AND {key} < $2", "$3", child.name),
-        )
-
-    def kept(self) -> str:
-        """What others have written into the rows of uris ($1)."""
-        kept = self.table.kept
-        there = " OR ".join(f"{quoted(c)} IS NOT NULL" for c in kept)
-        texts = ", ".join(f"{quoted(c)}::text" for c in kept)
-        return f"SELECT uri, {texts} FROM {self.base} WHERE uri = ANY($1::text[]) AND ({there})"
-
-    def keep(self) -> str:
-        """Writes it again ($2 and so on, texts), to the rows that have these uris ($1) by now."""
-        kinds = self.table.types
-        values = ", ".join(f"{quoted(c)} = k.{quoted(c)}::{kinds.get(c, 'text')}"
-                           for c in self.table.kept)  # fmt: skip
-        arrays = ", ".join(f"${i}::text[]" for i in range(1, len(self.table.kept) + 2))
-        return (
-            f"UPDATE {self.base} AS t SET {values} FROM unnest({arrays})"
-            f" AS k(uri, {listed(self.table.kept)}) WHERE t.uri = k.uri"
-        )
+        return removing(self.name, self.base, "uri >= $1 AND uri < $2", "$3", self._own)
 
     def remove_duplicates(self, column: str) -> str:
         """Takes losers off the shelf and the list, by account or uri ($1)."""

@@ -52,7 +52,9 @@ PENDING: Final = """
 SELECT aggregate, count(*), min(through_offset) FROM projector.outbox GROUP BY aggregate
 """
 BUILDS: Final = """
-SELECT b.projection, b.phase, c.log_offset, b.through_offset, l.owner
+SELECT b.projection, b.phase, CASE b.phase
+        WHEN 'load' THEN (SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest(b.loaded) AS r)
+        ELSE c.log_offset END::bigint, b.through_offset, l.owner
 FROM projector.build AS b JOIN projector.checkpoint AS c ON c.projection = b.name
 LEFT JOIN projector.lease AS l ON l.name = 'rebuild ' || b.projection AND l.until > now()
 WHERE b.name LIKE '%@green' ORDER BY b.projection

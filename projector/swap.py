@@ -15,7 +15,8 @@ import asyncpg
 from projector import shadow
 from projector.declare import Aggregate, Declaration, Projection
 from projector.errors import UsageError
-from projector.statements import Home, listed, live, quoted
+from projector.home import Home, listed, quoted
+from projector.statements import live
 
 EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
 # Views and the like hold on to the table itself, not to its name.
@@ -121,21 +122,50 @@ async def extra_indexes(
     ]
 
 
+async def lock_live(
+    connection: asyncpg.Connection, declarations: Sequence[Declaration], schema: str
+) -> None:
+    """Locks all tables that are to go, in one statement, before any of them is moved.
+
+    Locked one by one in the midst of the work, they would be met by readers of several tables that
+    have one and wait for another: a deadlock, in each attempt anew while such readers keep coming.
+    """
+    going = [f"{quoted(target)}.{quoted(relation)}" for declaration in declarations
+             for relation, target in await _moved(connection, declaration, schema)]  # fmt: skip
+    there = [table for table in going if await connection.fetchval(EXISTS, table)]
+    if there:
+        await connection.execute(f"LOCK TABLE {', '.join(there)} IN ACCESS EXCLUSIVE MODE")
+
+
+async def _moved(
+    connection: asyncpg.Connection, declaration: Declaration, schema: str
+) -> list[tuple[str, str]]:
+    """The relations of a shadow that move, and the schemas that they move to."""
+    if isinstance(declaration, Aggregate):
+        return [(declaration.table, schema)]
+    name, table = live(declaration, schema), declaration.table
+    engine = {name.shelf(table), name.versions(declaration)}
+    moved = []
+    for relation in await shadow.tables_in(connection, shadow.home_of(declaration)):
+        own = f"{quoted(name.engine)}.{quoted(relation)}" in engine
+        if relation != table.duplicates:
+            moved.append((relation, name.engine if own else schema))
+    return moved
+
+
 async def swap_projection(
     connection: asyncpg.Connection, projection: Projection, schema: str, *, keep_old: bool
 ) -> None:
-    """Puts the shadow of a projection in the place of the live tables."""
+    """Puts the shadow of a projection in the place of the live tables, which are locked."""
     name, table = live(projection, schema), projection.table
     green, old = shadow.home_of(projection), shadow.home_of(projection, shadow.OLD)
-    moved = [t for t in await shadow.tables_in(connection, green) if t != table.duplicates]
+    moved = await _moved(connection, projection, schema)
     await connection.execute(f"CREATE SCHEMA {quoted(old.schema)}")
     if keep_old:
         await connection.execute(KEEP_CHECKPOINT, name.name, old.name)
         await connection.execute(KEEP_LETTERS, name.name, old.name)
-    engine = {name.shelf(table), name.versions(projection)}
-    for relation in moved:
-        own = f"{quoted(name.engine)}.{quoted(relation)}" in engine
-        target = name.engine if own else schema
+    await _copy_kept(connection, projection, name, green)
+    for relation, target in moved:
         await _replace(connection, relation, green.schema, target, old.schema)
     if table.unique:
         await _swap_list(connection, projection, name, green, old, keep_old=keep_old)
@@ -145,13 +175,28 @@ async def swap_projection(
     await _forget(connection, green)
 
 
+async def _copy_kept(
+    connection: asyncpg.Connection, projection: Projection, name: Home, green: Home
+) -> None:
+    """Takes over what others have written into the rows."""
+    table, base = projection.table, name.base(projection.table)
+    if not table.kept or not await connection.fetchval(EXISTS, base):
+        return
+    await connection.execute(f"LOCK TABLE {base} IN ACCESS EXCLUSIVE MODE")
+    values = ", ".join(f"{quoted(c)} = o.{quoted(c)}" for c in table.kept)
+    there = " OR ".join(f"o.{quoted(c)} IS NOT NULL" for c in table.kept)
+    await connection.execute(
+        f"UPDATE {green.base(table)} AS t SET {values} FROM {base} AS o"
+        f" WHERE t.uri = o.uri AND ({there})"
+    )
+
+
 async def _replace(
     connection: asyncpg.Connection, relation: str, source: str, target: str, old: str
 ) -> None:
     """Moves the live table away and the new one to its place, with who may do what with it."""
     table, new = (f"{quoted(s)}.{quoted(relation)}" for s in (target, source))
     if await connection.fetchval(EXISTS, table):
-        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         for row in await connection.fetch(GRANTS, table):
             further = " WITH GRANT OPTION" if row["further"] else ""
             await connection.execute(f"GRANT {row['what']} ON {new} TO {row['who']}{further}")
@@ -191,13 +236,13 @@ async def _swap_list(
 async def swap_aggregate(
     connection: asyncpg.Connection, aggregate: Aggregate, schema: str, shadows: Sequence[str]
 ) -> None:
-    """Puts the shadow of an aggregate in the place of the live one, with the deltas that wait."""
+    """Puts the shadow of an aggregate in the place of the live one, which is locked, with the
+    deltas that wait."""
     name, green = aggregate.name, shadow.home_of(aggregate)
     old = shadow.home_of(aggregate, shadow.OLD)
     await connection.execute(f"CREATE SCHEMA {quoted(old.schema)}")
     table, new = live_table(aggregate, schema), live_table(aggregate, green.schema)
     if await connection.fetchval(EXISTS, table):
-        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         await _copy_foreign(connection, aggregate, table, new)
     await _replace(connection, aggregate.table, green.schema, schema, old.schema)
     feeders = [row[0] for row in await connection.fetch(FEEDERS, name)]

@@ -113,6 +113,12 @@ class AccountTruth:
         known, rev = self.keys.get(uri), usable_rev(event.rev)
         if known is None:
             self._put(uri, self._first(event, row, rev))
+        elif known.row is None and known.floor is None:
+            # Deleted by an event without a revision, it left nothing to know it by, or what may
+            # have been noted before.
+            first = self._first(event, row, rev)
+            first.may = first.may if rev is not None else known.may
+            self._put(uri, first)
         elif self._is_repeat(known, event, row, rev):
             return
         elif rev is not None:

@@ -134,7 +134,8 @@ class StreamReader:
     def _restart(self, what: str) -> None:
         self._report(
             f"{self._name}: read through {self.position}, but {what}: it was flushed, deleted or"
-            " restored from an older copy; reading from its beginning, the log drops repeats"
+            " restored from an older copy; reading from its beginning, the log drops repeats. What"
+            " it held and nobody read comes again only where its writer begins that early"
         )
         self._reader = Reader(START)
 

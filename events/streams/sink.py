@@ -154,10 +154,17 @@ class RedisSink:
         crash_point("stream.written")
 
     def _claim(self, source_name: str, expected: str, saved: str) -> str:
+        if not saved:
+            return (
+                f"{self._name}: the cursor of {source_name} is gone, it was at {expected}: Redis"
+                " lost writes, all of them. Start again with ?cursor=… in the source's address, a"
+                " time a little before the log's last event; without, what Redis held and the log"
+                " has not is passed over"
+            )
         return (
-            f"{self._name}: the cursor of {source_name} is {saved or 'absent'}, not"
-            f" {expected or 'absent'} as this writer left it: another writer feeds the same source,"
-            " or Redis lost writes; stop the other one, then start again"
+            f"{self._name}: the cursor of {source_name} is {saved}, not {expected or 'absent'} as"
+            " this writer left it: another writer feeds the same source (stop that one), or Redis"
+            " lost writes; start again, it goes on from there"
         )
 
 

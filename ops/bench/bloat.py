@@ -23,7 +23,7 @@ from ops.bench.section import Section
 from ops.bench.sizes import Size, sizes_of
 from projector.database import Database
 from projector.declare import Aggregate
-from projector.statements import quoted
+from projector.home import quoted
 
 ENGINE: Final = ("outbox", "checkpoint", "source_cursor", "log_head", "lease")
 BEGUN: Final = "SELECT min(log_offset) > 0 FROM projector.checkpoint"

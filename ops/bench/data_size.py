@@ -39,7 +39,7 @@ from ops.bench.touched import Touched, touching
 from ops.bench.turns import Rows, Turn, Turns
 from projector.database import APPLY_SETTINGS, Database
 from projector.declare import Aggregate, Declaration, Projection
-from projector.statements import quoted
+from projector.home import quoted
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 ACCOUNTS: Final = 1_000_000

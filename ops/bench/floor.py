@@ -20,7 +20,7 @@ from events.rows import times_in_microseconds
 from ops.bench.place import Place, Usage
 from projector.database import APPLY_SETTINGS, Database
 from projector.declare import Projection
-from projector.statements import listed, quoted
+from projector.home import listed, quoted
 
 INSERTABLE: Final = """
 SELECT attname::text FROM pg_attribute

@@ -19,7 +19,8 @@ import asyncpg
 from events.generate.ids import dids
 from projector.database import Database
 from projector.declare import Aggregate, Declaration, Projection
-from projector.statements import listed, live, quoted
+from projector.home import listed, quoted
+from projector.statements import live
 
 SHARES: Final = {
     "app.bsky.feed.like": 0.70,

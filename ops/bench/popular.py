@@ -15,7 +15,7 @@ from ops.bench.place import Place
 from ops.bench.plant import SECONDS_MAX, counts_statement, settle
 from projector.database import Database
 from projector.declare import Aggregate, Declaration, Projection
-from projector.statements import quoted
+from projector.home import quoted
 
 COLLECTION: Final = "app.bsky.graph.follow"
 CID: Final = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"

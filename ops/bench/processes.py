@@ -17,6 +17,8 @@ CPU_CLOCK: Final = 2
 """With the complement of a process id before it, Linux's name of the clock of that process."""
 POLL_SECONDS: Final = 0.02
 STOP_SECONDS_MAX: Final = 40.0
+HELPERS_SECONDS: Final = 0.5
+"""How often it is asked which processes a child has started: that looks at all there are."""
 
 
 def tree_cpu_seconds(root: int) -> float:
@@ -102,8 +104,8 @@ class Child:
     """A Python module run as a process of its own; ended by its pid, and never left behind.
 
     `cpu_seconds` is known once it has ended; `rss_bytes_max` is as of the last time that somebody
-    asked whether it has. What it says on standard error is in `log`; what it prints goes to a pipe,
-    to the file `output`, or nowhere.
+    asked whether it has. Both have the processes that it started in them. What it says on standard
+    error is in `log`; what it prints goes to a pipe, to the file `output`, or nowhere.
     """
 
     def __init__(
@@ -114,6 +116,8 @@ class Child:
         self.code: int | None = None
         self.cpu_seconds = 0.0
         self.rss_bytes_max = 0
+        self._helpers: list[int] = []
+        self._counted_at = 0.0
         with log.open("ab") as errors, (output or Path(os.devnull)).open("wb") as printed:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *words],
@@ -130,10 +134,16 @@ class Child:
         assert self._process.stdout is not None
         return self._process.stdout
 
+    def _look_at_memory(self) -> None:
+        if time.monotonic() - self._counted_at > HELPERS_SECONDS:
+            self._helpers, self._counted_at = children(self.pid), time.monotonic()
+        peaks = sum(peak_rss_bytes(pid) for pid in (self.pid, *self._helpers))
+        self.rss_bytes_max = max(self.rss_bytes_max, peaks)
+
     def ended(self) -> bool:
         """Whether it has ended; takes note of what it used."""
         if self.code is None:
-            self.rss_bytes_max = max(self.rss_bytes_max, peak_rss_bytes(self.pid))
+            self._look_at_memory()
             pid, status, used = os.wait4(self.pid, os.WNOHANG)
             if pid:
                 self.code = self._process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,8 +1,9 @@
-"""Rebuilding everything from the log, against the live application of the same log.
+"""Rebuilding everything from the log and from its archive, against the live application of it.
 
 The programs themselves run, each a process of its own: `projector run` until it has caught up, then
-`projector rebuild --all`, which builds all tables and counts beside the live ones, compares both
-row by row, and swaps them. The start of a process, about a second, is in both figures.
+`projector rebuild --all`, which builds all tables and counts beside the live ones, compares both,
+and swaps them; then `projector archive`, and the same rebuild once more, which finds every event in
+Parquet files. The start of a process, about a second, is in all figures.
 """
 
 from __future__ import annotations
@@ -26,10 +27,22 @@ from projector.database import Database
 
 CLI: Final = "projector.cli"
 LIVE, REBUILT = "live application", "rebuild"
+ARCHIVED, FROM_ARCHIVE = "archive", "rebuild from the archive"
+REBUILD: Final = ("rebuild", "--all", "--json", "--rebuild-share", "1")
 PROGRAMS: Final = {
     LIVE: ("run", "--until-caught-up"),
-    REBUILT: ("rebuild", "--all", "--json", "--rebuild-share", "1"),
+    REBUILT: REBUILD,
+    # Ingest, which would read the log's end at its start, is over.
+    ARCHIVED: ("archive", "--json", "--recent-events", "0", "--to"),
+    FROM_ARCHIVE: REBUILD,
 }
+PARTITIONS: Final = 4
+"""In how many the log lies: only full ones are archived."""
+FILED: Final = """
+SELECT (SELECT count(*) FROM projector.event_log) AS left_live, sum(live_bytes)::bigint AS live,
+    sum(bytes)::bigint AS archive
+FROM projector.log_archive
+"""
 
 
 class Outcome(msgspec.Struct):
@@ -41,7 +54,7 @@ class Outcome(msgspec.Struct):
 
 
 class Rebuilding:
-    """Measures both, in turn, on databases of their own."""
+    """Measures all of them, in turn, on databases of their own."""
 
     def __init__(self, place: Place, workload: Workload, folder: Path) -> None:
         self.place = place
@@ -49,6 +62,7 @@ class Rebuilding:
         self.folder = folder
         self.rounds = Rounds()
         self.peaks_mib: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+        self.bytes_per_event: dict[str, float] = {}
 
     async def measure(self, rounds: int) -> Section:
         """`rounds` rounds; the programs start cold each time, so there is no warm-up."""
@@ -59,14 +73,21 @@ class Rebuilding:
         return self._section(feed.events)
 
     async def _round(self, feed: Feed) -> None:
-        async with self.place.fresh() as database:
-            await append(self.place, database, feed.batches, [])
+        chosen = replace(self.place.settings, partition_events=feed.events // PARTITIONS)
+        place = replace(self.place, settings=chosen)
+        async with place.fresh() as database:
+            await append(place, database, feed.batches, [])
             for name in PROGRAMS:
                 await self._program(name, database, feed.events)
-                await prove(self.place, database, feed.events)
+                if name == ARCHIVED:
+                    await self._weigh(database, feed)
+                else:
+                    await prove(place, database, feed.events)
 
     async def _program(self, name: str, database: Database, events: int) -> None:
-        words = (*PROGRAMS[name], "--database", database.url)
+        words = [*PROGRAMS[name], "--database", database.url]
+        if name == ARCHIVED:
+            words.insert(len(PROGRAMS[name]), str(self.folder / "archive"))
         usages: list[Usage] = []
         output = self.folder / f"{name}.json"
         with self.place.metered(usages):
@@ -78,19 +99,42 @@ class Rebuilding:
         usage = replace(usages[0], own_cpu_seconds=child.cpu_seconds)
         self.rounds.usages(name, events).append(usage)
         self.peaks_mib[name].append(child.rss_bytes_max / MIB)
-        if name == REBUILT:
+        if PROGRAMS[name] is REBUILD:
             outcome = msgspec.json.decode(output.read_bytes(), type=Outcome)
             if outcome != Outcome(0, 0, True):
                 raise AssertionError(f"the rebuild differs from what was live: {outcome}")
 
+    async def _weigh(self, database: Database, feed: Feed) -> None:
+        """Notes the log's size in its forms; what fills no partition must be all that is left."""
+        connection = await database.connect("bench looks")
+        try:
+            found = await connection.fetchrow(FILED)
+        finally:
+            await connection.close()
+        if found["left_live"] >= PARTITIONS:
+            raise AssertionError(f"{found['left_live']} events were not archived")
+        # Without the ends of the lines.
+        raw = feed.file.stat().st_size - feed.events
+        for name, total in {"raw": raw, "live": found["live"], "archive": found["archive"]}.items():
+            self.bytes_per_event[name] = total / feed.events
+
     def _section(self, events: int) -> Section:
-        line = self.rounds.line(REBUILT, LIVE)
+        lines = [self.rounds.line(name, LIVE) for name in (REBUILT, FROM_ARCHIVE)]
+        weights = self.bytes_per_event
+        lines.append(
+            f"bytes an event: {weights['raw']:.1f} as JSON, {weights['live']:.1f} in the live log, "
+            f"{weights['archive']:.1f} in the archive, {weights['archive'] / weights['raw']:.1%}"
+        )
         rows = self.rounds.rows(to=(LIVE,))
         peaks = {name: median(values) for name, values in self.peaks_mib.items()}
         return Section(
             title=f"Rebuilding everything from a log of {events:,} events",
             heads=(*self.rounds.heads, f"to {LIVE}", "RSS, MiB: peak"),
             rows=[(*row, f"{peaks[row[0]]:,.0f}") for row in rows],
-            ratios=[line] if line else [],
-            figures={**self.rounds.figures(), "rss_peak_mib": self.peaks_mib},
+            ratios=[line for line in lines if line],
+            figures={
+                **self.rounds.figures(),
+                "rss_peak_mib": self.peaks_mib,
+                "bytes_per_event": weights,
+            },
         )

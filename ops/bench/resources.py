@@ -27,7 +27,7 @@ from ops.bench.sizes import LOG, Size, sizes_of, wal_bytes, wal_full_pages
 from ops.bench.workload import spec
 from projector.database import Database
 from projector.declare import Projection
-from projector.statements import quoted
+from projector.home import quoted
 
 CLI: Final = "projector.cli"
 NETWORK_EVENTS: Final = 40_000_000

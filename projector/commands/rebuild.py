@@ -33,7 +33,7 @@ async def rebuild(
     abandon: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> None:
-    """Build projections from the log beside the live ones, compare row by row, and swap them in.
+    """Build projections from the log beside the live ones, compare both, and swap them in.
 
     The aggregates over them are built as well. Daemons and readers go on all the while. Killed, the
     same command goes on where it was.
@@ -197,7 +197,7 @@ def _print(outcome: Outcome, options: Options, *, as_json: bool) -> None:
     rate = outcome.events / outcome.seconds if outcome.seconds else 0.0
     console.print(
         f"{', '.join(outcome.names)} rebuilt from {outcome.events:,} events in "
-        f"{outcome.seconds:,.1f} s ({rate:,.0f}/s); compared row by row: "
+        f"{outcome.seconds:,.1f} s ({rate:,.0f}/s); compared: "
         f"{', '.join(outcome.compared) or 'nothing, since nothing was live yet'}; "
         f"{found.rows:,} rows and {found.counts:,} counters differed.",
         soft_wrap=True,

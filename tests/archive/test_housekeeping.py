@@ -10,6 +10,7 @@ from events.history import OF_ACCOUNTS
 from projector.archiving import Housekeeper
 from projector.database import Database
 from projector.lease import LeaseKeeper
+from projector.partitions import index_sealed
 from tests.archive.conftest import Log, append, generated
 from tests.support.harness import until
 
@@ -52,6 +53,20 @@ async def test_sealed_partitions_are_indexed(log: Log, database: Database) -> No
         await asyncio.gather(first, second, return_exceptions=True)
         for keeper in keepers:
             await keeper.close()
+
+
+@pytest.mark.both_servers
+async def test_two_at_once_make_each_index_once(log: Log, database: Database) -> None:
+    """A daemon that was paused past its lease, and the one that took over."""
+    await log.append(await generated(450))
+    connections = [await database.connect("test housekeeping") for _ in range(2)]
+    made = await asyncio.gather(*map(index_sealed, connections))
+    assert sorted(map(len, made)) == [0, 2]
+    assert await log.connection.fetchval(INDEXES) == 2
+    # The one that found the other at it finds it done.
+    assert [await index_sealed(connection) for connection in connections] == [[], []]
+    for connection in connections:
+        await connection.close()
 
 
 async def test_an_account_is_found_by_the_index(log: Log, database: Database) -> None:

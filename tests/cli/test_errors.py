@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from projector.cli import known_error
 from tests.support.cli import Ended, Place
 from tests.support.watch import Watch
 
@@ -19,6 +20,14 @@ def assert_one_line(ended: Ended, code: int, *words: str) -> None:
     assert ended.code == code, ended.err
     assert ended.err == f"projector: {ended.complaint}\n"
     assert [word for word in words if word not in ended.complaint] == []
+
+
+def test_a_server_that_gives_no_answer_is_said_with_what_to_type() -> None:
+    """Found by faults: it was the bare word TimeoutError."""
+    known = known_error(TimeoutError())
+    assert known is not None
+    assert known.exit_code == CANNOT_CONNECT
+    assert "no answer in time; type the command again" in str(known)
 
 
 MISUNDERSTOOD: dict[str, tuple[list[str], list[str]]] = {

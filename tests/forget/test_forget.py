@@ -13,10 +13,11 @@ from events.event import Batch, Event, Undecodable
 from events.log import Appender
 from projector.archive_files import check_archive
 from projector.erasures import check_erasures
+from projector.forget import Eraser
 from tests.archive.conftest import append
 from tests.forget.conftest import ARCHIVED, EVENTS, Scene, few_accounts, projected, without
 from tests.support.engine import project, tables_of
-from tests.support.harness import until
+from tests.support.harness import PROJECTIONS, until
 
 POINTS = ("forget.begun", "forget.log", "forget.written", "forget.named", "forget.known",
           "forget.deleted", "forget.table:2", "forget.letters", "forget.finished")  # fmt: skip
@@ -126,6 +127,22 @@ async def test_while_the_account_goes_on_writing(scene: Scene, other_url: str) -
     assert await tables_of(scene.database) == await projected(other_url, left)
     assert await scene.differences() == []
     assert await check_erasures(log.connection) == []
+
+
+async def test_what_was_applied_meanwhile_stays(scene: Scene, other_url: str) -> None:
+    """Between the look for what is to be erased and the erasure the account writes on."""
+    did, connection = scene.busiest, scene.log.connection
+    events = await few_accounts()
+    more = [e for e in events if e.did == did][:20]
+    eraser = Eraser(connection, PROJECTIONS, "bsky", say=lambda _: None)
+    found = await eraser.find(did)
+    await append(connection, more)
+    await project(scene.database)
+    await eraser.erase(did, found)
+    await project(scene.database)
+    left = [*without(events, did), *more]
+    assert await tables_of(scene.database) == await projected(other_url, left)
+    assert await scene.differences() == []
 
 
 async def test_what_a_projection_has_not_met_stays(scene: Scene) -> None:

@@ -157,3 +157,22 @@ async def test_a_takedown_survives_an_update_and_not_a_delete(database: Database
     assert rows[names[0]][0].endswith("aaaaaa")
     assert rows[names[0]][1:] == ("TAKEDOWN", '["x"]')
     assert rows[names[1]][1:] == (None, None)
+
+
+async def test_a_record_that_has_no_row_any_more_loses_it(database: Database) -> None:
+    """An opt-out of a list, updated to one of what is no list; and back."""
+    history = History()
+    name = "app.bsky.graph.referencelistoptout"
+    history.add(name, "create")
+    history.add(name, "update", "aaaaaa")
+    other = sample(name, subject=f"at://{DID}")
+    history.events[1] = msgspec.structs.replace(
+        history.events[1], record=json.dumps(other).encode()
+    )
+    tables = await filled(database, history.events, 1)
+    assert (uris(tables, "reference_list_opt_out"), len(tables["record"])) == ([], 1)
+    history.add(name, "update", "bbbbbb")
+    await engine.append(database, history.events[2:])
+    await engine.project(database, declarations=engine.ALL)
+    tables = await engine.tables_of(database, ["reference_list_opt_out"])
+    assert uris(tables, "reference_list_opt_out") == [history.events[0].uri]

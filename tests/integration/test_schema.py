@@ -9,17 +9,12 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from projections.follow import follows
-from projections.like import likes
-from projections.post import posts
-from projections.post_agg import post_agg
-from projections.profile_agg import profile_agg
-from projections.repost import reposts
 from projector.declare import Declaration, Projection
+from projector.schema import statements
+from tests.support.engine import ALL, table_names
 from tests.support.shared import require_shared
 
-DECLARATIONS: tuple[Declaration, ...] = (posts, follows, likes, reposts, profile_agg, post_agg)
-TABLES = ("post", "follow", "like", "repost", "duplicate_record", "profile_agg", "post_agg")
+TABLES = table_names(ALL)
 
 pytestmark = pytest.mark.both_servers
 
@@ -42,8 +37,11 @@ WHERE conrelid = format('bsky.%I', $1::text)::regclass AND contype <> 'n'
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'bsky' AND tablename = $1"
 COLLATIONS = """
 SELECT table_name, column_name, collation_name FROM information_schema.columns
-WHERE table_schema = 'bsky' AND data_type = 'character varying'
+WHERE table_schema = 'bsky' AND data_type IN ('character varying', 'text')
 """
+
+
+HAS_TRIGRAMS = "SELECT count(*) > 0 FROM pg_available_extensions WHERE name = 'pg_trgm'"
 
 
 async def shape_of(connection: Connection, table: str) -> Shape:
@@ -83,8 +81,9 @@ def declared(declaration: Declaration) -> tuple[str, set[str]]:
 
 async def create_all(connection: Connection) -> None:
     await connection.execute("CREATE SCHEMA IF NOT EXISTS bsky")
-    for declaration in DECLARATIONS:
-        await connection.execute(declaration.ddl.replace("{schema}", "bsky"))
+    for declaration in ALL:
+        for statement in statements(declaration.ddl.replace("{schema}", "bsky")):
+            await connection.execute(statement)
 
 
 @pytest.fixture
@@ -99,8 +98,16 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 async def test_tables_are_those_of_the_appview(connection: Connection) -> None:
     path = require_shared().parent / "reference" / "dataplane_schema.json"
     reference = json.loads(path.read_bytes())["tables"]
+    has_trigrams = await connection.fetchval(HAS_TRIGRAMS)
     for table in TABLES:
-        assert schema_differences(await shape_of(connection, table), reference[table]) == []
+        if table not in reference:
+            continue  # Younger than the dump; tests/peer has the younger schema.
+        theirs = reference[table]
+        if not has_trigrams:
+            # The embedded server has no pg_trgm (CONVENTIONS, trap 9).
+            indexes = {n: i for n, i in theirs["indexes"].items() if "gist_trgm_ops" not in i}
+            theirs = theirs | {"indexes": indexes}
+        assert schema_differences(await shape_of(connection, table), theirs) == []
 
 
 async def test_ddl_can_run_twice(connection: Connection) -> None:
@@ -114,7 +121,7 @@ async def test_all_text_collates_by_bytes(connection: Connection) -> None:
 
 
 async def test_tables_have_the_declared_columns(connection: Connection) -> None:
-    for declaration in DECLARATIONS:
+    for declaration in ALL:
         table, needed = declared(declaration)
         assert needed <= {row["name"] for row in await connection.fetch(COLUMNS, table)}
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from events.event import Batch, Event
-from events.log import read_head
+from events.log import Appended, read_head
 from projector import schema
 from projector.database import Database, is_transient
 from projector.errors import HeldByAnother
@@ -35,6 +35,9 @@ WAITING_FOR_THE_ROW = """
 SELECT pid FROM pg_stat_activity WHERE application_name = 'projector/append'
 AND wait_event_type = 'Lock' AND wait_event <> 'advisory'
 """
+
+KEEPERS: list[LeaseKeeper] = []
+"""Those of a test, to be closed after it."""
 
 
 class Listed:
@@ -61,11 +64,14 @@ async def admin(database: Database) -> AsyncIterator[asyncpg.Connection]:
     connection = await database.connect("test admin")
     await schema.create(connection, [], "bsky", partition_events=10_000)
     yield connection
+    while KEEPERS:
+        await KEEPERS.pop().close()
     await connection.close()
 
 
 def sink_of(database: Database, source: Listed) -> LogSink:
     keeper = LeaseKeeper(database, lease_seconds=5)
+    KEEPERS.append(keeper)
     return LogSink(database, source, keeper, recent_events=0, partition_events=10_000)
 
 
@@ -94,6 +100,41 @@ async def test_a_source_that_ends_is_in_the_log_and_told_so(
     await assert_exactly(admin, source.given)
     # Begun again it finds its cursor, and nothing to do.
     assert (await ingest(source, sink_of(database, source), asyncio.Event())).events == 0
+
+
+class Waiting(Listed):
+    """A source that has one batch, and then waits for more."""
+
+    has_ended = False
+
+    async def batches(self, cursor: str | None) -> AsyncGenerator[Batch, None]:
+        try:
+            yield self.given[0]
+            await asyncio.Event().wait()
+        finally:
+            self.has_ended = True
+
+
+class Taken:
+    """A sink that belongs to somebody else by the time of the first batch."""
+
+    async def open(self) -> str | None:
+        return None
+
+    async def put(self, batch: Batch) -> Appended:
+        await asyncio.sleep(0)  # The next one is being read by now.
+        raise HeldByAnother("taken")
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_a_sink_that_fails_is_what_is_said_though_the_source_is_being_read() -> None:
+    """Found by flushing Redis: it was *asynchronous generator is already running* instead."""
+    source = Waiting(batches(1))
+    with pytest.raises(HeldByAnother, match="taken"):
+        await ingest(source, Taken(), asyncio.Event())
+    assert source.has_ended
 
 
 async def test_killed_backends_lose_and_repeat_nothing(

@@ -9,10 +9,12 @@ import pytest
 from projections.post_agg import post_agg
 from projections.profile_agg import profile_agg
 from projector.aggregate import Merger
+from projector.children import OUTBOX_KEYS_MAX
 from projector.database import Database
 from projector.errors import CheckpointMoved
+from projector.home import Counter
 from projector.outbox import put_deltas
-from projector.statements import OUTBOX_KEYS_MAX, Counter, live
+from projector.statements import live
 from tests.support import engine
 from tests.support.histories import DIDS, FOLLOW, LIKE, POST, made
 

@@ -43,7 +43,7 @@ async def test_a_reader_serves_who_is_behind(database: Database) -> None:
     reader = LogReader(database, [LIKE], block_events=10)
     await reader.refresh()
     for after, last in ((5, 10), (2, 10), (0, 10), (13, 20), (10, 20)):
-        window = await reader.window(after, LIKE, 100)
+        window = await reader.window(after, [LIKE], 100)
         assert [event.log_offset for event in window.commits] == list(range(after + 1, last + 1))
     await reader.close()
 
@@ -54,10 +54,10 @@ async def test_a_reader_reads_no_further_than_the_head(database: Database) -> No
     await engine.append(database, [made(n, "create", rkey=n) for n in range(1, 6)])
     reader = LogReader(database, [LIKE], block_events=10)
     await reader.refresh()
-    assert (await reader.window(0, LIKE, 100)).through == 5
+    assert (await reader.window(0, [LIKE], 100)).through == 5
     await engine.append(database, [made(n, "create", rkey=n) for n in range(6, 9)])
     await reader.refresh()
-    window = await reader.window(5, LIKE, 100)
+    window = await reader.window(5, [LIKE], 100)
     assert [event.log_offset for event in window.commits] == [6, 7, 8]
     await reader.close()
 

@@ -14,7 +14,7 @@ from events.event import Event
 from projections.follow import follows
 from projections.like import likes
 from projections.profile_agg import profile_agg
-from projector import bulk, letters, shadow, shadow_counts
+from projector import letters, settle, shadow, shadow_counts
 from projector.database import Database
 from projector.heal import HEAL_SETTINGS, heal
 from projector.mend import Mender
@@ -78,7 +78,7 @@ async def test_deltas_that_come_while_rows_are_counted_are_kept(database: Databa
 async def test_busy_events_beyond_one_batch_are_settled(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "SETTLED_EVENTS", 5)
+    monkeypatch.setattr(settle, "SETTLED_EVENTS", 5)
     events = [made(n, "create", POST, rkey=n) for n in range(1, 15)]
     events += [made(20 + n, "update", POST, rkey=n, content=1) for n in range(1, 15)]
     await engine.create(database)
@@ -99,6 +99,33 @@ async def test_a_swap_drops_the_deltas_of_the_old_counters(database: Database) -
     assert await engine.differences(database) == []
     await engine.project(database)
     assert await engine.differences(database) == []
+
+
+# Of records that were never deleted revisions may be noted or not.
+NOTES = (
+    "SELECT * FROM projector.version_post",
+    "SELECT * FROM projector.version_like WHERE uri LIKE '%/r3'",
+    "SELECT * FROM projector.duplicate_like",
+)
+LOSE = "DELETE FROM projector.{}"
+
+
+async def test_a_swap_brings_what_the_engine_notes(database: Database) -> None:
+    """The revisions of what was deleted, and the rows that wait for a claim, as they were before
+    somebody lost them."""
+    await engine.create(database)
+    events = [made(n, "create", LIKE, rkey=n) for n in range(1, 4)]
+    events += [made(4, "delete", LIKE, rkey=3), made(5, "create", POST), made(6, "delete", POST)]
+    await engine.append(database, events)
+    await engine.project(database)
+    connection = await database.connect("test notes")
+    notes = [await connection.fetch(query) for query in NOTES]
+    assert [len(rows) for rows in notes] == [1, 1, 1]
+    for table in ("version_post", "version_like", "duplicate_like"):
+        await connection.execute(LOSE.format(table))
+    assert (await rebuild(database)).swapped
+    assert [await connection.fetch(query) for query in NOTES] == notes
+    await connection.close()
 
 
 def test_feeding_follows_a_swap(

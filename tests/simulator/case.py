@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.simulator.delivery import lines, rewound
+from tests.simulator.facts import Fact
 from tests.simulator.field import Field
 from tests.simulator.network import Network
 from tests.simulator.oracle import Oracle
@@ -70,7 +71,8 @@ def member_of(process: str) -> str:
 class Case:
     """Runs a history through processes in a database that is there and initialised.
 
-    `is_done`: the history was run already, undisturbed; only commands are killed.
+    `is_done`: the history was run already, undisturbed; only commands are killed. Else they run
+    while the second half of it arrives.
     """
 
     def __init__(
@@ -118,11 +120,17 @@ class Case:
 
     async def _live(self, field: Field) -> None:
         """The history from its file into log and tables, perhaps with a command beside it."""
-        self._feed(field)
+        beside = [name for name in self.arms if name not in LIVE]
+        self._feed(field, self.delivered[: len(self.delivered) // 2] if beside else self.delivered)
         daemons = ["daemon", *(["rival"] if "rival" in self.arms else [])]
         for name in daemons:
             field.start(name, "run", arms=self.arms[name])
-        beside = await self._beside(field)
+        if beside:
+            await field.until_ended("ingest")
+            for name in beside:
+                await self._start(field, name)
+            self.arms["ingest"] = list(field.members["ingest"].arms)
+            self._feed(field, self.delivered)
         await field.until_ended(*beside, "feed" if self.streamed else "ingest")
         if self.streamed:
             await field.until(self._is_drained)
@@ -133,9 +141,9 @@ class Case:
         for name in reversed(going):
             await field.finish(name, self._owns)
 
-    def _feed(self, field: Field) -> None:
+    def _feed(self, field: Field, facts: Sequence[Fact]) -> None:
         source = self.folder / "history.jsonl"
-        source.write_bytes(lines(self.delivered))
+        source.write_bytes(lines(facts))
         if not self.streamed:
             field.start("ingest", "ingest", f"file:{source}", arms=self.arms["ingest"], ends=True)
             return
@@ -144,15 +152,6 @@ class Case:
         words = ("ingest", f"file:{source}", "--to", stream)
         field.start("feed", *words, arms=self.arms["feed"], ends=True)
         field.start("tail", "ingest", stream, arms=self.arms["tail"])
-
-    async def _beside(self, field: Field) -> list[str]:
-        """Starts those commands that are killed while all else goes on."""
-        names = [name for name in self.arms if name not in LIVE] if len(self.arms) > 1 else []
-        if names:
-            await field.until(self._is_half_way)
-        for name in names:
-            await self._start(field, name)
-        return names
 
     async def _commands(self, field: Field) -> None:
         """Those that are killed when all else is done; what they leave to merge is merged."""
@@ -164,12 +163,9 @@ class Case:
             await self.place.ok("run", "--until-caught-up")
 
     async def _start(self, field: Field, name: str) -> None:
-        words = await self.works.prepare(WORDS.get(name, name))
+        words = await field.meanwhile(self.works.prepare(WORDS.get(name, name)))
         again = AGAIN.get(name, ())
         field.start(name, *words, arms=self.arms[name], ends=True, again=again)
-
-    async def _is_half_way(self) -> bool:
-        return await self.watch.head() > len(self.delivered) // 2
 
     async def _is_drained(self) -> bool:
         assert self.redis is not None

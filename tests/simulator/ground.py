@@ -35,9 +35,14 @@ class Ground:
         self._templates: set[str] = set()
         self._making = asyncio.Lock()
 
-    async def run(self, seed: int, arms: Sequence[Arm]) -> Result:
-        """Runs one case; what goes wrong on the way is a complaint as well."""
+    async def run(self, seed: int, arms: Sequence[Arm], *, arriving: bool = False) -> Result:
+        """Runs one case; what goes wrong on the way is a complaint as well.
+
+        Where only commands are killed, they run when all events have come, or, where these are
+        `arriving`, in the midst of them.
+        """
         after = all(arm.process not in LIVE_PROCESSES for arm in arms) and bool(arms)
+        after = after and not arriving
         async with self._making:
             template = await self._template(seed if after else None)
         name = f"{self._name}_{next(self._numbers)}"

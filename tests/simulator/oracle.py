@@ -38,6 +38,8 @@ SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record,
 FROM projector.event_log ORDER BY log_offset
 """
 LETTERS = "SELECT projection, log_offset FROM projector.dead_letter WHERE projection IS NOT NULL"
+ERASED = ("", "erased", "erased", None, None, None, None, None, 0)
+THROUGH = "SELECT coalesce(max(through_offset), 0) FROM projector.erasure"
 UNREADABLE = "SELECT DISTINCT raw FROM projector.dead_letter WHERE raw IS NOT NULL"
 BEHIND = """
 SELECT projection || ' is at ' || log_offset || ' of ' || head FROM projector.checkpoint
@@ -73,7 +75,7 @@ def _list(texts: list[str] | None) -> str | None:
                                     .replace("\\u0000", "\0"))  # fmt: skip
 
 
-def live_rows(facts: Iterable[Fact], forgotten: str = "") -> dict[str, dict[str, Row]]:
+def live_rows(facts: Iterable[Fact]) -> dict[str, dict[str, Row]]:
     """By collection and uri, the rows of the records that live after all of the facts.
 
     A create of what lives with the same content changes nothing; an invalid record, or one that
@@ -85,7 +87,7 @@ def live_rows(facts: Iterable[Fact], forgotten: str = "") -> dict[str, dict[str,
             for rows in live.values():
                 for uri in [uri for uri, row in rows.items() if row["creator"] == fact.did]:
                     del rows[uri]
-        elif fact.is_commit and fact.fate == "kept" and fact.did != forgotten:
+        elif fact.is_commit and fact.fate == "kept":
             rows = live[fact.collection]
             if fact.what == "delete":
                 rows.pop(fact.uri, None)
@@ -100,14 +102,14 @@ def _says_the_same(row: Row | None, fact: Fact) -> bool:
     return row is not None and all(row[name] == new[name] for name in new if name not in leave)
 
 
-def tables(facts: Iterable[Fact], forgotten: str = "") -> dict[str, list[Row]]:
-    """What every table must hold, without the events of an account that was forgotten.
+def tables(facts: Iterable[Fact]) -> dict[str, list[Row]]:
+    """What every table must hold.
 
     Of records with the same claim the first by (indexedAt, uri) has the row; the others are in
     `duplicate_record`. Counters count rows; who counts nothing has none.
     """
     found: dict[str, list[Row]] = {"duplicate_record": []}
-    for collection, rows in live_rows(facts, forgotten).items():
+    for collection, rows in live_rows(facts).items():
         subject = "subjectDid" if collection == FOLLOW else "subject"
         groups: dict[object, list[Row]] = defaultdict(list)
         for row in rows.values():
@@ -136,18 +138,28 @@ def _sorted(rows: Iterable[Row]) -> list[Row]:
 
 
 def log_complaints(
-    rows: Sequence[Sequence[Any]], delivered: Sequence[Fact], *, exactly: bool, forgotten: str = ""
+    rows: Sequence[Sequence[Any]],
+    delivered: Sequence[Fact],
+    *,
+    exactly: bool,
+    forgotten: str = "",
+    through: int = 0,
 ) -> list[str]:
     """What is wrong with a log, given as rows of `LOG`.
 
     `exactly`: the source never rewinds, so the log is what was delivered, no more, no less, in the
     same order. Else: every fact at least once; those of an account that was never removed once;
-    of each repo the first occurrences in the order of the facts; and nothing that is no fact.
+    of each repo the first occurrences in the order of the facts; and nothing that is no fact. What
+    an account said up to the offset `through`, when it was forgotten, is empty.
     """
     found = [f"offset {row[0]} stands at place {place}" for place, row in enumerate(rows, 1)
              if row[0] != place][:1]  # fmt: skip
     logged = [tuple(row)[1:] for row in rows]
-    expected = [_logged(f, forgotten) for f in delivered if f.what != "garbage"]
+    sent = [fact for fact in delivered if fact.what != "garbage"]
+    expected = [
+        ERASED if fact.did == forgotten and offset <= through else fact.logged
+        for offset, fact in enumerate(sent, 1)
+    ]
     if exactly:
         places = range(max(len(logged), len(expected)))
         first = next((i for i in places if logged[i : i + 1] != expected[i : i + 1]), None)
@@ -175,17 +187,11 @@ def log_complaints(
     return found
 
 
-def _logged(fact: Fact, forgotten: str) -> tuple[Any, ...]:
-    if forgotten and fact.did == forgotten:
-        return ("", "erased", "erased", None, None, None, None, None, 0)
-    return fact.logged
-
-
 class Oracle:
     """Knows one history, and says what a database must hold of it.
 
     `exactly`: see `log_complaints`; then `delivered` is all that came, repeats and all, else the
-    facts themselves.
+    facts themselves. An account is `forgotten` only where it is so.
     """
 
     def __init__(
@@ -195,6 +201,8 @@ class Oracle:
         self.delivered = delivered or facts
         self.exactly = exactly
         self.forgotten = ""
+        self.strays: set[bytes] = set()
+        """Messages that are no facts, and must be kept as unreadable."""
         self.archived: list[tuple[Any, ...]] = []
 
     @property
@@ -203,6 +211,13 @@ class Oracle:
         counted = self.delivered if self.exactly else self.facts
         return sum(fact.what != "garbage" for fact in counted)
 
+    def remembered(self, through: int) -> list[Fact]:
+        """What tables and letters are made of: of an account that was forgotten when the log went
+        up to `through`, only what came later, be it a repeat."""
+        sent = [fact for fact in self.delivered if fact.what != "garbage"]
+        later = {fact.number for fact in sent[through:]}
+        return [f for f in self.facts if f.did != self.forgotten or f.number in later]
+
     async def verdict(self, url: str) -> list[str]:
         """All that is wrong with a database in which everything has come to rest."""
         connection = await asyncpg.connect(url)
@@ -210,19 +225,20 @@ class Oracle:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 rows = [tuple(row) for row in await connection.fetch(LOG)]
                 rows = sorted({row[0]: row for row in (*self.archived, *rows)}.values())
+                through = await connection.fetchval(THROUGH)
                 return [
                     *[row[0] for row in await connection.fetch(BEHIND)],
                     *log_complaints(rows, self.delivered, exactly=self.exactly,
-                                    forgotten=self.forgotten),
-                    *await self._table_complaints(connection),
+                                    forgotten=self.forgotten, through=through),
+                    *await self._table_complaints(connection, through),
                     *await self._letter_complaints(connection, rows),
                 ]  # fmt: skip
         finally:
             await connection.close()
 
-    async def _table_complaints(self, connection: asyncpg.Connection) -> list[str]:
+    async def _table_complaints(self, connection: asyncpg.Connection, through: int) -> list[str]:
         found = []
-        for name, expected in tables(self.facts, self.forgotten).items():
+        for name, expected in tables(self.remembered(through)).items():
             rows = _sorted(dict(r) for r in await connection.fetch(f'SELECT * FROM bsky."{name}"'))
             if rows != expected:
                 has, must = ({tuple(sorted(row.items())) for row in rs} for rs in (rows, expected))
@@ -236,10 +252,11 @@ class Oracle:
         self, connection: asyncpg.Connection, rows: Sequence[tuple[Any, ...]]
     ) -> list[str]:
         bad = {fact.logged: TABLES[fact.collection] for fact in self.facts
-               if fact.fate != "kept" and fact.did != self.forgotten}  # fmt: skip
+               if fact.fate != "kept"}  # fmt: skip
         expected = {(bad[row[1:]], row[0]) for row in rows if row[1:] in bad}
         letters = {tuple(row) for row in await connection.fetch(LETTERS)}
         garbage = {fact.text.encode() for fact in self.facts if fact.what == "garbage"}
+        garbage |= self.strays
         unreadable = {row[0] for row in await connection.fetch(UNREADABLE)}
         found = []
         if letters != expected:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 
+from events.tasks import end
 from tests.simulator.oracle import COUNTS
 
 PAUSE_SECONDS = 0.05
@@ -17,8 +19,8 @@ SELECT head, (SELECT count(*) FROM projector.event_log), (SELECT max(log_offset)
 FROM projector.log_head
 """
 AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
-        asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
-        asyncpg.InternalClientError, asyncpg.QueryCanceledError, asyncpg.TooManyConnectionsError,
+        asyncpg.InternalClientError, asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError,
         asyncpg.UndefinedTableError, asyncpg.DeadlockDetectedError)  # fmt: skip
 """What a server says that is away for a while, or whose tables are being swapped."""
 
@@ -60,8 +62,10 @@ class Probe:
                 connection = await asyncpg.connect(self.url, timeout=5, command_timeout=30)
                 try:
                     while True:
+                        begun = time.monotonic()
                         await self.look(connection)
-                        await asyncio.sleep(PAUSE_SECONDS)
+                        # Of large tables it is not to take more than half of a processor.
+                        await asyncio.sleep(max(PAUSE_SECONDS, time.monotonic() - begun))
                 finally:
                     connection.terminate()
             except (*AWAY, TimeoutError):
@@ -98,5 +102,4 @@ async def probing(url: str, *, whole_log: bool = True) -> AsyncIterator[Probe]:
         finally:
             await connection.close()
     finally:
-        polling.cancel()
-        await asyncio.gather(polling, return_exceptions=True)
+        await end(polling)

@@ -1,7 +1,9 @@
-"""`make sweep`: every crash point singly, then random pairs; prints and writes the scorecard.
+"""`make sweep`: every crash point singly, then random pairs, all from a seed.
 
-Each case is a history of its own seed. A kill that never happened fails its case; of a pair it
-means that another pair is drawn in its place, and how often that was is said.
+Each case is a history of its own seed. Where a kill never happened, since what a point is about was
+not in the history at that time, another history, or pair, is drawn in its place; how often that was
+is said, and after a few of them the case has failed. What has passed is kept in build/, so that a
+sweep of the same seed goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -10,58 +12,85 @@ import argparse
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.simulator.case import Arm, Result
+import msgspec
+
+from tests.simulator.case import Arm
 from tests.simulator.ground import LIVE_PROCESSES, Ground, own_ground
 from tests.simulator.points import POINTS
+from tests.simulator.scorecard import Done, Journal, page
 
+ROOT = Path(__file__).resolve().parents[2]
+CARD = ROOT / "ops" / "SWEEP.md"
 PAIRED = (("ingest", "daemon"), ("ingest", "ingest"), ("daemon", "daemon"), ("daemon", "rival"),
           ("feed", "tail"), ("feed", "daemon"), ("tail", "tail"), ("tail", "daemon"))  # fmt: skip
-BESIDE = ("rebuild", "archive", "heal", "as-of")
-"""The commands that may be killed while the daemon is."""
+COMMANDS = tuple(dict.fromkeys(
+    point.process for point in POINTS.values() if point.process not in LIVE_PROCESSES
+))  # fmt: skip
 DRAWS_MAX = 6
+DONE_SEED = 7
+"""The history of those cases in which commands are killed after all has come: it is run once."""
 
 
-@dataclass
-class Score:
-    """What came of the cases."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A case: its history's seed, the kills, and whether commands run while events arrive."""
 
-    single: list[tuple[str, Result, float]] = field(default_factory=list)
-    pairs: list[tuple[str, Result, float]] = field(default_factory=list)
-    redrawn: int = 0
-    seconds: float = 0.0
+    seed: int
+    arms: tuple[Arm, ...]
+    arriving: bool
 
-    @property
-    def failed(self) -> list[tuple[str, Result, float]]:
-        return [x for x in (*self.single, *self.pairs) if x[1].complaints or x[1].unfired]
+    def __str__(self) -> str:
+        when = ", while events arrive" if self.arriving else ""
+        return f"seed {self.seed}: {' and '.join(map(str, self.arms))}{when}"
 
 
-def singles(rng: random.Random) -> Iterator[tuple[int, tuple[Arm, ...]]]:
-    """Every point: at its first hit, and where it is hit often, at a later one."""
+def plan(rng: random.Random, arms: tuple[Arm, ...], *, arriving: bool) -> Plan:
+    """A case, of a random history where it is not one that has come before."""
+    is_live = arriving or any(arm.process in LIVE_PROCESSES for arm in arms)
+    beside = is_live and any(arm.process in COMMANDS for arm in arms)
+    return Plan(rng.randrange(1, 1_000) if is_live else DONE_SEED, arms, beside)
+
+
+def singles(seed: int) -> Iterator[Plan]:
+    """Every point: at its first hit, and where it is hit often, at a later one; those of commands
+    both while events arrive and afterwards."""
     for name, point in POINTS.items():
+        rng = random.Random(f"single {seed} {name}")
         for hit in sorted({1, rng.randint(1, point.hits)}):
-            yield (
-                rng.randrange(1, 1_000) if point.process in LIVE_PROCESSES else 7,
-                (Arm(point.process, name, hit),),
-            )
+            for arriving in (True, False) if point.process in COMMANDS else (False,):
+                yield plan(rng, (Arm(point.process, name, hit),), arriving=arriving)
 
 
-def draw(rng: random.Random) -> tuple[int, tuple[Arm, ...]]:
-    """A random pair: two processes, or the same one twice."""
+def draw(rng: random.Random) -> Plan:
+    """A random pair: of the live path, of a command and the live path, of one process twice."""
     what = rng.random()
-    if what < 0.6:
+    if what < 0.5:
         processes = rng.choice(PAIRED)
-    elif what < 0.8:
-        processes = (rng.choice(BESIDE), rng.choice(("ingest", "daemon")))
+    elif what < 0.85:
+        processes = (rng.choice(COMMANDS), rng.choice(("ingest", "daemon")))
     else:
         processes = (rng.choice([p.process for p in POINTS.values()]),) * 2
-    arms = tuple(_arm(rng, process) for process in processes)
-    is_live = any(process in LIVE_PROCESSES for process in processes)
-    return (rng.randrange(1, 1_000) if is_live else 7), arms
+    arriving = rng.random() < 0.5
+    return plan(rng, tuple(_arm(rng, process) for process in processes), arriving=arriving)
+
+
+def pairs_of(rng: random.Random) -> Iterator[Plan]:
+    """Random pairs without an end."""
+    while True:
+        yield draw(rng)
+
+
+def others(one: Plan) -> Iterator[Plan]:
+    """The same kills in this history, then in others."""
+    yield one
+    rng = random.Random(str(one))
+    while True:
+        yield replace(one, seed=rng.randrange(1, 1_000))
 
 
 def _arm(rng: random.Random, process: str) -> Arm:
@@ -70,94 +99,85 @@ def _arm(rng: random.Random, process: str) -> Arm:
     return Arm(process, name, rng.randint(1, max(1, POINTS[name].hits // 2)))
 
 
-def described(seed: int, arms: tuple[Arm, ...]) -> str:
-    return f"seed {seed}: " + " and ".join(map(str, arms))
+class Sweep:
+    """Runs cases, so many at once; each is the same whatever runs beside it."""
 
+    def __init__(self, ground: Ground, journal: Journal, jobs: int) -> None:
+        self.ground = ground
+        self.journal = journal
+        self.lanes = asyncio.Semaphore(jobs)
+        self.begun = time.monotonic()
+        self.ended = 0
+        self.planned = 0
 
-async def sweep(ground: Ground, seed: int, pairs: int, jobs: int, *, alone: bool = True) -> Score:
-    """Runs all cases, so many at once; each by itself is the same whatever runs beside it."""
-    begun = time.monotonic()
-    score = Score()
-    lanes = asyncio.Semaphore(jobs)
+    async def run(self, singly: list[Plan], rngs: dict[str, random.Random]) -> list[Done]:
+        """All cases, those singly first, in their order."""
+        self.planned = len(singly) + len(rngs)
+        alone = [self._case(str(one), others(one)) for one in singly]
+        pairs = [self._case(key, pairs_of(rng)) for key, rng in rngs.items()]
+        return await asyncio.gather(*alone, *pairs)
 
-    async def single(case: tuple[int, tuple[Arm, ...]]) -> None:
-        async with lanes:
-            score.single.append(await _run(ground, *case))
+    async def _case(self, key: str, plans: Iterator[Plan]) -> Done:
+        """The first of the plans of which all kills happened; or the last of a few."""
+        async with self.lanes:
+            if known := self._known(key):
+                return known
+            drawn = 1
+            done = await self._try(key, next(plans))
+            while done.unfired and not done.complaints and drawn < DRAWS_MAX:
+                drawn += 1
+                done = await self._try(key, next(plans))
+            return self._keep(msgspec.structs.replace(done, drawn=drawn))
 
-    async def pair(rng: random.Random) -> None:
-        async with lanes:
-            for _ in range(DRAWS_MAX):
-                done = await _run(ground, *draw(rng))
-                if done[1].complaints or not done[1].unfired:
-                    break
-                score.redrawn += 1
-            score.pairs.append(done)
+    def _known(self, key: str) -> Done | None:
+        self.ended += key in self.journal.done
+        return self.journal.done.get(key)
 
-    cases = list(singles(random.Random(f"singles {seed}"))) if alone else []
-    rngs = [random.Random(f"pair {seed} {n}") for n in range(pairs)]
-    await asyncio.gather(*map(single, cases), *map(pair, rngs))
-    score.seconds = time.monotonic() - begun
-    return score
+    async def _try(self, key: str, one: Plan) -> Done:
+        begun = time.monotonic()
+        result = await self.ground.run(one.seed, one.arms, arriving=one.arriving)
+        met = [arm.point for arm in one.arms]
+        seconds = round(time.monotonic() - begun, 1)
+        return Done(
+            key=key, text=str(one), met=met, complaints=result.complaints,
+            unfired=result.unfired, looks=result.looks, seconds=seconds,
+        )  # fmt: skip
 
-
-async def _run(ground: Ground, seed: int, arms: tuple[Arm, ...]) -> tuple[str, Result, float]:
-    begun = time.monotonic()
-    result = await ground.run(seed, arms)
-    seconds = time.monotonic() - begun
-    verdict = "; ".join(result.complaints) or (f"UNFIRED {result.unfired}" if result.unfired
-                                               else "ok")  # fmt: skip
-    print(f"{seconds:5.1f} s  {described(seed, arms)}: {verdict}", flush=True)
-    return described(seed, arms), result, seconds
-
-
-def scorecard(score: Score, seed: int) -> str:
-    """The scorecard as a page."""
-    cases = [*score.single, *score.pairs]
-    met = Counter(text.split(" at ")[1].partition(":")[0] for text, *_ in score.single)
-    looks = sum(result.looks for _, result, _ in cases)
-    lines = [
-        "# Crash points: the scorecard",
-        "",
-        "Made by `make sweep`; a case is repeated by its seed and points. In each, a history of the"
-        " simulator with every awkward order and with rewinds runs through real processes, which"
-        " are killed by SIGKILL at the points and started again; in the end the log is compared"
-        " with the history and all tables with its final state, and all the while another"
-        " connection looks whether every counter is exact and the log without a gap.",
-        "",
-        f"- Seed {seed}; {len(POINTS)} points, {len(met)} of them singly in {len(score.single)}"
-        f" cases; {len(score.pairs)} random pairs ({score.redrawn} drawn again, since one of the"
-        " two kills never came).",
-        f"- {len(cases) - len(score.failed)} of {len(cases)} cases passed, every kill of them seen"
-        f" to happen; {looks:,} looks from outside; {score.seconds / 60:.0f} minutes.",
-        "",
-        "| point | killed | what recovery must do |",
-        "|---|---|---|",
-        *(f"| `{name}` | {p.process} | {p.recovery} |" for name, p in POINTS.items()),
-    ]
-    if score.failed:
-        lines += ["", "## Failed", ""]
-        lines += [
-            f"- {text}: {'; '.join(r.complaints) or r.unfired}" for text, r, _ in score.failed
-        ]
-    lines += ["", "## Pairs", "", *(f"- {text}" for text, *_ in score.pairs)]
-    return "\n".join(lines) + "\n"
+    def _keep(self, done: Done) -> Done:
+        self.journal.add(done)
+        self.ended += 1
+        minutes = (time.monotonic() - self.begun) / 60
+        print(
+            f"{self.ended:4}/{self.planned} {minutes:5.1f} min {done.seconds:6.1f} s  "
+            f"{done.text}: {done.verdict}",
+            flush=True,
+        )
+        return done
 
 
 async def main() -> int:
     """Parses the command line and does it; 1 where anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator.sweep", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--jobs", type=int, default=2, help="how many cases at once")
-    parser.add_argument("--only-pairs", action="store_true")
-    parser.add_argument("--card", type=Path, help="where the scorecard is written")
+    parser.add_argument("--pairs", type=int, default=200, help="how many random pairs [200]")
+    parser.add_argument("--jobs", type=int, default=2, help="how many cases at once [2]")
+    parser.add_argument("--only", help="only a pair, as pair 7, or cases with this text")
+    parser.add_argument("--fresh", action="store_true", help="do not go on with what is in build/")
     given = parser.parse_args()
+    only = given.only or ""
+    singly = [one for one in singles(given.seed) if only in str(one)]
+    keys = [f"pair {n}" for n in range(1, given.pairs + 1)]
+    rngs = {key: random.Random(f"{key} of {given.seed}") for key in keys if only in ("", key)}
+    name = f"sweep-{given.seed}{'-only' if only else ''}.jsonl"
+    journal = Journal(ROOT / "build" / name, fresh=given.fresh or bool(only))
     async with own_ground() as ground:
-        score = await sweep(ground, given.seed, given.pairs, given.jobs, alone=not given.only_pairs)
-    print(f"{len(score.failed)} of {len(score.single) + len(score.pairs)} cases failed")
-    if given.card is not None:
-        given.card.write_text(scorecard(score, given.seed))
-    return 1 if score.failed else 0
+        cases = await Sweep(ground, journal, given.jobs).run(singly, rngs)
+    failed = [case for case in cases if not case.has_passed]
+    print("\n".join([*(f"FAILED {case.text}: {case.verdict}" for case in failed),
+                     f"{len(failed)} of {len(cases)} cases failed"]))  # fmt: skip
+    if not only:
+        CARD.write_text(page(cases, given.seed, f"{datetime.now(UTC):%Y-%m-%d}"))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

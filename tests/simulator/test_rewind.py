@@ -60,6 +60,7 @@ def test_of_an_account_that_was_removed_all_comes_again_while_that_is_remembered
     assert recent.new_among(facts + others) == facts + others
     recent.add(facts + others[:1])
     assert recent.new_among(facts + others[:2]) == facts + others[1:2]
+    assert recent.new_among(facts[1:] + others[:2]) == facts[1:] + others[1:2]
     for n in range(0, 9, 3):
         recent.add(others[n : n + 3])
     recent.add(facts[1:])

@@ -11,6 +11,7 @@ import pyarrow.parquet
 
 from tests.simulator.oracle import LETTERS, Oracle
 from tests.support.cli import Place
+from tests.support.harness import until
 from tests.support.watch import Watch
 
 AGAIN = {
@@ -20,6 +21,7 @@ AGAIN = {
     "as-of": ("as-of", "150", "--into", "later"),
 }
 """What to type after a command was killed, where it is not the same command."""
+APPLIED_SECONDS_MAX = 120.0
 ARCHIVED = ["log_offset", "did", "kind", "action", "collection", "rkey", "rev", "cid", "record"]
 
 
@@ -71,16 +73,19 @@ class Works:
     async def heal(self) -> list[str]:
         """Rows that somebody changed by hand."""
         dids = sorted({fact.did for fact in self.oracle.facts if fact.is_commit})
+        await self._applied()
         await self.watch.execute("UPDATE bsky.post SET text = 'by hand'")
         return ["heal", *dids]
 
     async def replay(self) -> list[str]:
         """Letters that are gone."""
+        await self._applied()
         await self.watch.execute("DELETE FROM projector.dead_letter WHERE projection = 'like'")
         return ["replay", "like", "--from", "1"]
 
     async def retry(self) -> list[str]:
         """A letter of an event that is well."""
+        await self._applied()
         await self.watch.execute(
             "INSERT INTO projector.dead_letter (stage, reason, error, projection, log_offset)"
             " SELECT 'apply', 'odd', 'by hand', 'post', log_offset FROM projector.event_log"
@@ -88,6 +93,10 @@ class Works:
             f" ({LETTERS}) ORDER BY log_offset LIMIT 1".replace("(projection,", "('post',")
         )
         return ["dead-letters", "retry", "--reason", "odd"]
+
+    async def _applied(self) -> None:
+        """Waits until what has come is applied, so that there is something to damage."""
+        await until(self.watch.is_caught_up, seconds=APPLIED_SECONDS_MAX)
 
     def read_archive(self) -> None:
         """Tells the oracle what is in the archive's files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -113,9 +114,21 @@ async def test_lost_writes_are_noticed(server: RedisServer, said: Said) -> None:
     async with a_sink(server, said) as sink:
         await sink.append("up", None, batch("c1", 0, 5))
         await server.restart(with_data=False)
-        with pytest.raises(SourceClaimed, match="or Redis lost writes"):
+        with pytest.raises(SourceClaimed, match="it was at c1: Redis lost writes, all"):
             await sink.append("up", "c1", batch("c2", 5, 5))
         assert await sink.cursor("up") is None
+
+
+async def test_the_loss_of_the_last_writes_is_noticed(
+    server: RedisServer, said: Said, tmp_path: Path
+) -> None:
+    async with a_sink(server, said) as sink:
+        await sink.append("up", None, batch("c1", 0, 5))
+        await server.copy_data(tmp_path / "copy")
+        await sink.append("up", "c1", batch("c2", 5, 5))
+        await server.restore_data(tmp_path / "copy")
+        with pytest.raises(SourceClaimed, match=r"the cursor of up is c1, not c2 .* lost writes;"):
+            await sink.append("up", "c2", batch("c3", 10, 5))
 
 
 async def test_a_full_stream_stops_the_writer_and_drops_nothing(

@@ -75,6 +75,11 @@ async def rows_of(connection: asyncpg.Connection, table: str) -> list[dict[str, 
     return [dict(row) for row in await connection.fetch(f'SELECT * FROM bsky."{table}"')]
 
 
+def order(row: Mapping[str, Any]) -> tuple[str, str]:
+    """By the key, as far as tables have the same; then by all there is."""
+    return str(row.get("uri") or row.get("postUri") or row["did"]), repr(tuple(row.values()))
+
+
 async def tables_of(
     database: Database, names: Iterable[str] | None = None
 ) -> dict[str, list[dict[str, Any]]]:
@@ -86,10 +91,7 @@ async def tables_of(
             found = {name: await rows_of(connection, name) for name in names}
     finally:
         await connection.close()
-    return {
-        name: sorted(rows, key=lambda row: str(row.get("postUri") or row.get("uri") or row["did"]))
-        for name, rows in found.items()
-    }
+    return {name: sorted(rows, key=order) for name, rows in found.items()}
 
 
 def table_names(declarations: Sequence[Declaration]) -> list[str]:

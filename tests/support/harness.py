@@ -19,7 +19,7 @@ from projector.errors import CheckpointMoved
 from projector.fold import Folder, Window
 from projector.projectors import Prepared
 from projector.statements import live
-from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, rows_of, table_names
+from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, order, rows_of, table_names
 from tests.support.logs import read_events
 
 PROJECTIONS = [d for d in DECLARATIONS if isinstance(d, Projection)]
@@ -330,10 +330,7 @@ class Stage:
     async def tables(self) -> dict[str, list[dict[str, Any]]]:
         """The tables of projections, as `tests.support.engine.tables_of` has them."""
         found = {name: await rows_of(self.auditor, name) for name in table_names(DECLARATIONS)}
-        return {
-            name: sorted(rows, key=lambda r: str(r.get("postUri") or r.get("uri") or r["did"]))
-            for name, rows in found.items()
-        }
+        return {name: sorted(rows, key=order) for name, rows in found.items()}
 
     async def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """All columns of all rows of all tables, and of the shelves of duplicates."""

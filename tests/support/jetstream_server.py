@@ -299,5 +299,8 @@ _head = msgspec.json.Decoder(_Head).decode
 
 
 def time_us_of(line: bytes) -> int:
-    """The time of a line."""
-    return _head(line).time_us
+    """The time of a line; 0 of what is none."""
+    try:
+        return _head(line).time_us
+    except (msgspec.DecodeError, UnicodeError):
+        return 0

@@ -129,7 +129,7 @@ class Model:
             tables[name] = counted(tables, key, counters)
         return {
             name: sorted(
-                rows, key=lambda row: str(row.get("postUri") or row.get("uri") or row["did"])
+                rows, key=lambda row: str(row.get("uri") or row.get("postUri") or row["did"])
             )
             for name, rows in tables.items()
         }

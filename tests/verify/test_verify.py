@@ -38,7 +38,7 @@ async def test_all_is_proven(place: Place, database: Database) -> None:
     found = await place.json("verify", "--all", "--scratch-folder", str(scratch))
     assert found.keys() == KEYS
     assert found["exact"] is True
-    assert (found["counters"], found["differences"], found["log"]) == (6, [], [])
+    assert (found["counters"], found["differences"], found["log"]) == (7, [], [])
     assert {r["projection"]: r["keys"] for r in found["rows"]} == {
         "follow": 16, "like": 20, "post": 16, "repost": 20,
     }  # fmt: skip

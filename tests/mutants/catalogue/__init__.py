@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.catalogue import counts, fold, log, sources, tables, tools
+from tests.mutants.catalogue import children, counts, fold, log, sources, tables, tools
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -13,5 +13,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *fold.MUTANTS,
     *tables.MUTANTS,
     *counts.MUTANTS,
+    *children.MUTANTS,
     *tools.MUTANTS,
 )

@@ -16,14 +16,14 @@ MUTANTS: Final = (
         "count-events-not-rows",
         "the delta is of the creates that came, not of the rows that were put in",
         "projector/apply.py",
-        old="""            rows = [row for row in rows if row[0] not in others]
-        await self._copy(rows)
-        self._count_rows(rows)
+        old="""        others = await self._taken(rows)
+        if others:
+            rows = [row for row in rows if row[0] not in others]
 """,
-        new="""            await self._copy([row for row in rows if row[0] not in others])
-        else:
-            await self._copy(rows)
-        self._count_rows(rows)
+        new="""        others = await self._taken(rows)
+        self.moves.sent(list(others.values()))
+        if others:
+            rows = [row for row in rows if row[0] not in others]
 """,
         tests=(f"{SIX}deltas_are_what_the_rows_did",),
     ),
@@ -45,16 +45,15 @@ MUTANTS: Final = (
         "count-deletes-forgotten",
         "rows that go are not counted down",
         "projector/apply.py",
-        old="        rows = await self.connection.fetch(self.sql.delete, uris)\n"
-        "        self._count(rows, -1)\n",
-        new="        rows = await self.connection.fetch(self.sql.delete, uris)\n",
+        old="        self.moves.returned(rows, -1)\n",
+        new="",
         tests=(f"{SIX}deltas_are_what_the_rows_did",),
     ),
     Mutant(
         "count-promotions-forgotten",
         "a row that takes over a claim is not counted",
         "projector/apply.py",
-        old="        self._count(promoted, 1)\n",
+        old="        self.moves.returned(promoted, 1)\n",
         new="",
         tests=(f"{SIX}deltas_are_what_the_rows_did", MODEL),
     ),
@@ -62,14 +61,14 @@ MUTANTS: Final = (
         "count-demotions-forgotten",
         "a row that gives up its claim to an earlier one is not counted down",
         "projector/apply.py",
-        old="        self._count(await self.connection.fetch(self.sql.demote, *arrays), -1)\n",
-        new="        await self.connection.fetch(self.sql.demote, *arrays)\n",
+        old="        self.moves.returned(demoted, -1)\n",
+        new="",
         tests=(MODEL,),
     ),
     Mutant(
         "count-removals-up",
         "the rows of a removed account are counted up",
-        "projector/statements.py",
+        "projector/children.py",
         old="AS k, -count(*)::integer AS n,",
         new="AS k, count(*)::integer AS n,",
         tests=(f"{SIX}deltas_are_what_the_rows_did",),
@@ -77,9 +76,9 @@ MUTANTS: Final = (
     Mutant(
         "count-nulls",
         "a post that replies to nothing counts as a reply to nothing",
-        "projector/apply.py",
-        old="                if key is not None:\n                    tally[key] += sign * n\n",
-        new="                tally[key] += sign * n\n",
+        "projector/moves.py",
+        old="            if key is not None:\n                tally[key] += sign * n\n",
+        new="            tally[key] += sign * n\n",
         tests=(MODEL,),
     ),
     Mutant(

@@ -8,6 +8,10 @@ from tests.mutants.mutant import Mutant
 
 MODEL = "tests/model/test_model.py::test_tables_are_those_of_the_model_in_any_windows"
 ODD = "tests/model/test_model.py::test_events_without_revs_are_always_applied"
+LATE = (
+    "tests/simulator/test_windows.py::"
+    "test_a_delete_that_comes_late_does_not_make_a_create_a_new_one"
+)
 SUFFIX = "tests/model/test_model.py::test_any_suffix_delivered_again_changes_no_byte"
 
 MUTANTS: Final = (
@@ -47,9 +51,17 @@ MUTANTS: Final = (
         "fold-create-over-create-decided",
         "a create after a create is applied at once: a repeat hides that it was deleted between",
         "projector/fold.py",
-        old='        return event.action == "create" and known.row is not None\n',
-        new='        return event.action == "update" and known.row is not None\n',
+        old='        return event.action == "create"\n',
+        new='        return event.action == "create" and known.row is None\n',
         tests=(MODEL, SUFFIX),
+    ),
+    Mutant(
+        "fold-create-over-delete-decided",
+        "a create after a delete passes for a new one: the delete may be a repeat from long ago",
+        "projector/fold.py",
+        old='        return event.action == "create"\n',
+        new='        return event.action == "create" and known.row is not None\n',
+        tests=(LATE,),
     ),
     Mutant(
         "fold-invalid-deletes",

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant
 
+REWIND = "tests/simulator/test_rewind.py::"
 LOG = "tests/log/test_log.py::"
 SINK = "tests/log/test_sink.py::"
 
@@ -101,6 +102,24 @@ MUTANTS: Final = (
         old="self._young, self._old = set(), self._young",
         new="self._young, self._old = set(), set()",
         tests=(f"{LOG}test_recent_events_are_forgotten_in_the_end",),
+    ),
+    Mutant(
+        "log-recent-keeps-removed-out",
+        "a rewind to before an account's removal is filtered like any: half of its history comes",
+        "events/recent.py",
+        old="            if event.did not in removed:\n",
+        new="            if True:\n",
+        tests=(f"{REWIND}test_a_rewind_beyond_what_is_remembered",),
+    ),
+    Mutant(
+        "log-recent-removed-dropped",
+        "that an account was removed is forgotten when the window is half full",
+        "events/recent.py",
+        old="self._removed_young, self._removed_old = set(), self._removed_young",
+        new="self._removed_young, self._removed_old = set(), set()",
+        tests=(
+            f"{REWIND}test_of_an_account_that_was_removed_all_comes_again_while_that_is_remembered",
+        ),
     ),
     Mutant(
         "log-letters-dropped",

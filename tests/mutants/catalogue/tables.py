@@ -12,6 +12,7 @@ SUFFIX = "tests/model/test_model.py::test_any_suffix_delivered_again_changes_no_
 TWO_TO_SIX = "tests/invariants/test_invariants_2_to_6.py::"
 EIGHT = "tests/invariants/test_invariant_8.py::"
 AHEAD = "tests/invariants/test_looking_ahead.py::"
+CANCELLED = "tests/daemon/test_cancelled.py::"
 MISSING = "tests/mutants/test_missing_tables.py::"
 
 MUTANTS: Final = (
@@ -261,5 +262,13 @@ MUTANTS: Final = (
         old='"DELETE FROM projector.lease WHERE owner = $1 AND name = $2"',
         new='"DELETE FROM projector.lease WHERE length($1) > 0 AND name = $2"',
         tests=(f"{MISSING}test_a_lease_that_was_taken_over_is_not_given_back",),
+    ),
+    Mutant(
+        "lease-connection-left-open",
+        "who is cancelled while it begins to listen leaves a connection that nobody closes",
+        "projector/lease.py",
+        old="            await close_quietly(connection)\n            raise\n",
+        new="            raise\n",
+        tests=(f"{CANCELLED}test_no_connection_is_left_wherever_a_task_is_cancelled",),
     ),
 )

@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant
 
 REBUILD = "tests/rebuild/test_rebuild.py::"
+FORGET = "tests/forget/test_forget.py::"
 MISSING = "tests/mutants/test_missing_tools.py::"
 
 MUTANTS: Final = (
@@ -37,9 +38,9 @@ MUTANTS: Final = (
     Mutant(
         "rebuild-removed-accounts-stay",
         "rows of accounts that were removed are loaded as if they were there",
-        "projector/bulk.py",
-        old="        for step in (NOTE_REMOVED, TAKE_OUT):",
-        new="        for step in (TAKE_OUT,):",
+        "projector/busy.py",
+        old="        await connection.execute(NOTE_REMOVED.format(**names))\n",
+        new="",
         tests=(f"{REBUILD}test_a_rebuild_equals_live_tables_and_the_model",),
     ),
     Mutant(
@@ -53,7 +54,7 @@ MUTANTS: Final = (
     Mutant(
         "rebuild-batch-edge-lost",
         "what follows a full batch of busy events is passed over",
-        "projector/bulk.py",
+        "projector/settle.py",
         old="            after = through if whole else events[-1].log_offset\n",
         new="            after = through\n",
         tests=(f"{MISSING}test_busy_events_beyond_one_batch_are_settled",),
@@ -75,11 +76,27 @@ MUTANTS: Final = (
         tests=(f"{MISSING}test_feeding_follows_a_swap",),
     ),
     Mutant(
+        "swap-locks-one-by-one",
+        "tables are locked as they are moved: whoever reads two of them keeps the swap out",
+        "projector/rebuild.py",
+        old="        await swap.lock_live(connection, self.everything, schema)\n",
+        new="",
+        tests=("tests/rebuild/test_readers.py",),
+    ),
+    Mutant(
+        "swap-engine-tables-astray",
+        "the engine's tables of a projection are moved to where the projection's are",
+        "projector/swap.py",
+        old="            moved.append((relation, name.engine if own else schema))\n",
+        new="            moved.append((relation, schema))\n",
+        tests=(f"{MISSING}test_a_swap_brings_what_the_engine_notes",),
+    ),
+    Mutant(
         "swap-others-counters-lost",
         "counters that others keep in the same table are not taken over",
         "projector/swap.py",
         old="        await _copy_foreign(connection, aggregate, table, new)\n",
-        new="",
+        new="        pass\n",
         tests=(f"{REBUILD}test_counters_that_others_keep_are_taken_over",),
     ),
     Mutant(
@@ -155,6 +172,35 @@ RETURNING projection, log_offset, version
         old="        await wait_for_older_snapshots(connection)\n",
         new="",
         tests=("tests/archive/test_readers.py::test_a_snapshot_keeps_its_partitions",),
+    ),
+    Mutant(
+        "forget-deletes-from-the-log",
+        "the events of an account that is forgotten are deleted: offsets are missing",
+        "projector/forget.py",
+        old="""UPDATE projector.event_log SET did = '', kind = 'erased', action = 'erased', """
+        """collection = NULL,
+    rkey = NULL, rev = NULL, cid = NULL, source_cursor = '', record = NULL,
+    occurred_at = '1970-01-01T00:00:00Z'
+WHERE log_offset""",
+        new="DELETE FROM projector.event_log WHERE log_offset",
+        tests=(f"{FORGET}test_an_account_is_erased",),
+    ),
+    Mutant(
+        "forget-later-rows-lost",
+        "rows of what a forgotten account said afterwards are taken out and not put back",
+        "projector/forget.py",
+        old="                await writer.write(self.connection, folded, checkpoint)\n"
+        "                _, rest",
+        new="                _, rest",
+        tests=(f"{FORGET}test_what_was_applied_meanwhile_stays",),
+    ),
+    Mutant(
+        "forget-before-it-is-applied",
+        "events are erased that a projection has yet to meet: it passes a deletion over",
+        "projector/forget.py",
+        old="        await self._wait_applied(found.through)\n",
+        new="",
+        tests=(f"{FORGET}test_what_a_projection_has_not_met_stays",),
     ),
     Mutant(
         "verify-gap-of-one",

@@ -1,0 +1,100 @@
+"""Statements for child tables, for the removal of accounts, and for columns that others keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from projector.declare import Child, Projection, Table
+from projector.home import Counter, Home, listed, quoted
+
+OUTBOX_KEYS_MAX: Final = 10_000
+"""The most keys in one outbox row."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStatements:
+    """The statements of one child table, `at` a cell of the projection's rows.
+
+    `counted` are the columns that `delete` returns, which takes the records' uris ($1).
+    `remove_account` is as that of the projection's own table.
+    """
+
+    at: int
+    name: str
+    columns: tuple[str, ...]
+    counted: tuple[str, ...]
+    delete: str
+    remove_account: str
+
+
+def child_statements(
+    projection: Projection, home: Home, counters: Sequence[Counter]
+) -> tuple[ChildStatements, ...]:
+    """The statements of all child tables of a projection."""
+    width = len(projection.table.columns)
+    return tuple(
+        _child(width + at, child, home, [c for c in counters if c.child == child.name])
+        for at, child in enumerate(projection.children)
+    )
+
+
+def _child(at: int, child: Child, home: Home, counters: Sequence[Counter]) -> ChildStatements:
+    counted = tuple(dict.fromkeys(counter.by for counter in counters))
+    table, key = home.child(child), quoted(child.columns[0])
+    return ChildStatements(
+        at,
+        child.name,
+        child.columns,
+        counted,
+        f"DELETE FROM {table} WHERE {key} = ANY($1::text[]) RETURNING {listed(counted) or '1'}",
+        removing(home.name, table, f"{key} >= $1 AND {key} < $2", "$3", counters),
+    )
+
+
+def removing(name: str, table: str, which: str, through: str, counters: Sequence[Counter]) -> str:
+    """Deletes rows of whole accounts; the deltas go to the outbox inside Postgres.
+
+    An account may own millions of rows, so they never leave it. Returns the number of rows.
+    """
+    returning = listed(tuple(dict.fromkeys(c.by for c in counters))) or "1"
+    parts = [f"WITH gone AS (DELETE FROM {table} WHERE {which} RETURNING {returning})"]
+    sums = []
+    for i, counter in enumerate(counters):
+        parts.append(
+            f", d{i} AS (SELECT {quoted(counter.by)} AS k, -count(*)::integer AS n,"
+            f" row_number() OVER (ORDER BY {quoted(counter.by)}) / {OUTBOX_KEYS_MAX} AS part"
+            f" FROM gone WHERE {quoted(counter.by)} IS NOT NULL GROUP BY 1)"
+        )
+        sums.append(
+            f"SELECT '{counter.aggregate}', '{counter.name}', array_agg(k ORDER BY k),"
+            f" array_agg(n ORDER BY k), '{name}', {through}::bigint FROM d{i} GROUP BY part"
+        )
+    if sums:
+        parts.append(
+            ", put AS (INSERT INTO projector.outbox (aggregate, counter, keys, deltas,"
+            f" projection, through_offset) {' UNION ALL '.join(sums)})"
+        )
+    else:
+        parts.append(f", put AS (SELECT {through}::bigint)")
+    return "".join(parts) + " SELECT count(*) FROM gone"
+
+
+def kept_statement(table: Table, home: Home) -> str:
+    """What others have written into the rows of uris ($1): uri, then each column as text."""
+    there = " OR ".join(f"{quoted(c)} IS NOT NULL" for c in table.kept)
+    texts = ", ".join(f"{quoted(c)}::text" for c in table.kept)
+    return f"SELECT uri, {texts} FROM {home.base(table)} WHERE uri = ANY($1::text[]) AND ({there})"
+
+
+def keep_statement(table: Table, home: Home) -> str:
+    """Writes it again, an array for each of those columns, to the rows that have the uris now."""
+    values = ", ".join(
+        f"{quoted(c)} = k.{quoted(c)}::{table.types.get(c, 'text')}" for c in table.kept
+    )
+    arrays = ", ".join(f"${i}::text[]" for i in range(1, len(table.kept) + 2))
+    return (
+        f"UPDATE {home.base(table)} AS t SET {values} FROM unnest({arrays})"
+        f" AS k(uri, {listed(table.kept)}) WHERE t.uri = k.uri"
+    )
