@@ -47,6 +47,7 @@ bench: venv-dev ## Measure events per second against the floor of a plain COPY (
 
 metrics: venv-dev ## Write the page of metrics from their catalogue
 	@$(BIN)/python -m projector.metrics >ops/METRICS.md
+
 mutants: venv-dev ## Put each bug of the catalogue into a copy; the tests must catch it (ARGS='name …')
 	@$(BIN)/python -m tests.mutants --jobs $(WORKERS) $(ARGS)
 
