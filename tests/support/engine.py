@@ -77,7 +77,8 @@ async def rows_of(connection: asyncpg.Connection, table: str) -> list[dict[str, 
 
 def order(row: Mapping[str, Any]) -> tuple[str, str]:
     """By the key, as far as tables have the same; then by all there is."""
-    return str(row.get("uri") or row.get("postUri") or row["did"]), repr(tuple(row.values()))
+    key = row.get("uri") or row.get("postUri") or row.get("did") or ""
+    return str(key), repr(tuple(row.values()))
 
 
 async def tables_of(
