@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test peer check format bench mutants sweep faults soak fuzz requirements clean venv venv-dev
+.PHONY: help demo test peer check format bench metrics mutants sweep faults soak fuzz requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -44,6 +44,9 @@ format: venv-dev ## Format, and fix what the linter can fix
 
 bench: venv-dev ## Measure events per second against the floor of a plain COPY (ARGS='…')
 	@$(BIN)/python -m ops.bench $(ARGS)
+
+metrics: venv-dev ## Write the page of metrics from their catalogue
+	@$(BIN)/python -m projector.metrics >ops/METRICS.md
 
 mutants: venv-dev ## Put each bug of the catalogue into a copy; the tests must catch it (ARGS='name …')
 	@$(BIN)/python -m tests.mutants --jobs $(WORKERS) $(ARGS)

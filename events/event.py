@@ -233,6 +233,10 @@ Report = Callable[[str], None]
 """Where a source says what an operator should know (one line each); given at its construction."""
 
 
+def nothing() -> None:
+    """Does nothing, where a call is offered and nobody wants it."""
+
+
 def from_time_us(time_us: int) -> datetime:
     """The UTC datetime, exact to the microsecond, of microseconds since 1970."""
     return EPOCH + timedelta(microseconds=time_us)

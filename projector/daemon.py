@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from projector.archiving import Housekeeper
 from projector.auditor import Auditor
 from projector.database import Database, is_transient, one_line, retrying
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Aggregate, Declaration, Projection, Row
 from projector.errors import CheckpointMoved
 from projector.formation import Formation
 from projector.lease import LeaseKeeper
+from projector.movers import movers_of
 from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
@@ -59,6 +60,7 @@ class Daemon:
             on_log=self.reader.head_moved,
             on_outbox=self._wake_aggregates,
         )
+        self.movers = movers_of(declarations)
         formation = Formation(settings.window_events_max)
         self.tables = [
             TableProjector(
@@ -73,6 +75,7 @@ class Daemon:
                 ),
                 formation=formation,
                 on_deltas=self._wake_aggregates,
+                on_rows=self._on_rows(projection),
             )
             for projection in projections
         ]
@@ -97,6 +100,11 @@ class Daemon:
             poll_seconds=settings.poll_seconds,
         )
         self._unsettled = {table.name for table in self.tables}
+
+    def _on_rows(self, projection: Projection) -> Callable[[Sequence[Row]], None]:
+        if self.movers is None or self.movers.of != projection.name:
+            return lambda _: None
+        return self.movers.take
 
     def _wake_aggregates(self) -> None:
         for aggregate in self.aggregates:

@@ -20,6 +20,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from projector import tally
 from projector.errors import CannotConnect, CheckpointMoved, Corruption, SchemaMismatch
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,7 @@ def retrying(
 
     def say(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        tally.RETRIES.add(1, what)
         log.warning(
             "%s: %s; trying again (attempt %d)",
             what,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -14,6 +15,7 @@ from events.event import Batch, Source
 from events.log import Appended, Appender, LogCorrupt, SourceMoved, read_head
 from events.recent import RecentEvents
 from events.tasks import end
+from projector import tally
 from projector.database import Database, close_quietly, is_data_error, is_transient, retrying
 from projector.errors import Corruption, HeldByAnother
 from projector.lease import LeaseKeeper
@@ -130,6 +132,7 @@ class LogSink:
             return Appended(1, 0, 0, 0)
         if expected is not None and appender.appends != expected:
             raise SourceMoved(self.source)
+        begun = time.monotonic()
         with append_span(self.source) as span:
             appended = await appender.append(
                 batch,
@@ -142,6 +145,9 @@ class LogSink:
                 appended.duplicates,
                 appended.undecodable,
                 batch.message_bytes,
+            )
+            tally.APPEND_SECONDS.add(
+                time.monotonic() - begun, self.source, trace_id=tally.current_trace()
             )
         return appended
 
@@ -199,11 +205,28 @@ async def ingest(
                 appended = await sink.put(batch)
                 await source.committed(batch.cursor)
                 progress.add(batch, appended)
+                count(source.name, batch, appended)
                 progress.events_per_second = rate.add(len(batch.events))
                 show(progress)
     finally:
         await sink.close()
     return progress
+
+
+def count(source: str, batch: Batch, appended: Appended) -> None:
+    """Counts one batch among what this process has done."""
+    now = time.time()
+    tally.APPENDS.add(1, source)
+    tally.APPENDED.add(appended.last_offset - appended.first_offset + 1, source)
+    tally.RECEIVED.add(batch.message_bytes, source)
+    tally.DUPLICATES.add(appended.duplicates, source)
+    tally.LAST_APPEND.set(now, source)
+    if batch.events:
+        tally.SOURCE_LAG.set(now - batch.events[-1].time_us / 1_000_000, source)
+    for reason, number in batch.skipped.items():
+        tally.SKIPPED.add(number, source, reason)
+    for letter in batch.dead:
+        tally.UNDECODABLE.add(1, source, letter.reason)
 
 
 async def _ahead(

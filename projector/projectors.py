@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 
 from events.crashpoints import crash_point
+from projector import tally
 from projector.aggregate import Merged, Merger
-from projector.apply import Probed, Step, TableWriter
+from projector.apply import Applied, Probed, Step, TableWriter
 from projector.database import (
     APPLY_SETTINGS,
     Database,
@@ -22,7 +23,7 @@ from projector.database import (
     is_transient,
     one_line,
 )
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Aggregate, Declaration, Projection, Row
 from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
 from projector.fold import Folded, Folder, Letter, Window
 from projector.formation import Formation
@@ -92,6 +93,7 @@ class TableProjector:
         window: AdaptiveWindow,
         formation: Formation | None = None,
         on_deltas: Callable[[], None] = lambda: None,
+        on_rows: Callable[[Sequence[Row]], None] = lambda _: None,
     ) -> None:
         self.name = home.name
         self.projection = projection
@@ -101,6 +103,7 @@ class TableProjector:
         self.pace = window
         self.formation = formation or Formation(window.events_max)
         self.on_deltas = on_deltas
+        self.on_rows = on_rows
         self.checkpoint = 0
         self.rate = Rate()
         self._folder = Folder(projection)
@@ -241,8 +244,10 @@ class TableProjector:
     ) -> None:
         step = Step(window.after, window.through, window.events, self.rate.add(window.events))
         appends = await self.reader.appends(window) if is_recorded() else ()
+        begun = time.monotonic()
         with apply_span(self.name, window, appends) as span:
             applied = await self.writer.apply(connection, step, folded, probed)
+            self._count(window, folded, applied, time.monotonic() - begun)
             span.did(
                 rows_inserted=applied.inserted,
                 rows_deleted=applied.deleted,
@@ -252,6 +257,18 @@ class TableProjector:
         self._moved_to(window.through)
         if applied.inserted or applied.deleted:
             self.on_deltas()
+            self.on_rows(folded.fresh)
+
+    def _count(self, window: Window, folded: Folded, applied: Applied, seconds: float) -> None:
+        name = self.name
+        tally.WINDOWS.add(1, name)
+        tally.WINDOW_EVENTS.add(window.events, name)
+        tally.ROWS.add(applied.inserted, name, "inserted")
+        tally.ROWS.add(applied.deleted, name, "deleted")
+        tally.DELTAS.add(applied.deltas, name)
+        tally.WINDOW_SECONDS.add(seconds, name, trace_id=tally.current_trace())
+        for letter in folded.letters:
+            tally.LETTERS_MADE.add(1, name, letter.reason)
 
 
 class AggregateProjector:
@@ -304,11 +321,19 @@ class AggregateProjector:
             await close_quietly(connection)
 
     async def _merge(self, connection: asyncpg.Connection) -> Merged:
+        begun = time.monotonic()
         with merge_span(self.name) as span:
             merged = await self.merger.merge(connection, self.rate.add(0))
             span.did(outbox_rows=merged.rows, deltas=merged.deltas)
+            if merged.rows:
+                self._count(merged, time.monotonic() - begun)
         self.rate.add(merged.deltas)
         return merged
+
+    def _count(self, merged: Merged, seconds: float) -> None:
+        tally.MERGES.add(1, self.name)
+        tally.MERGED.add(merged.deltas, self.name)
+        tally.MERGE_SECONDS.add(seconds, self.name, trace_id=tally.current_trace())
 
     async def _rest(self, stop: asyncio.Event, deltas: int, seconds: float) -> None:
         # Deltas of many windows cost little more to merge than those of one, so behind they are

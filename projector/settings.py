@@ -16,8 +16,9 @@ BOOLEANS: Final = {"1": True, "true": True, "0": False, "false": False}
 KINDS: Final = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-def _setting(default: Any, help_text: str, least: float = 1) -> Any:
-    return field(default=default, metadata={"help": help_text, "least": least})
+def _setting(default: Any, help_text: str, least: float = 1, *, secret: bool = False) -> Any:
+    metadata = {"help": help_text, "least": least, "secret": secret}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,28 @@ class Settings:
     backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.", 0.1)
     stop_seconds: float = _setting(30.0, "After SIGTERM: how long a soft stop may take.", 0)
     command_timeout_seconds: float = _setting(300.0, "Longest wait for an answer of Postgres.", 1)
+    status_listen: str = _setting(
+        "127.0.0.1:7780", "Where the status page and /metrics are served; empty: nowhere."
+    )
+    status_token: str = _setting(
+        "", "What a reader of them must know; beyond loopback there must be one.", secret=True
+    )
+    status_seconds: float = _setting(
+        2.0, "How often the database is read for them, and a sample is kept.", 0.2
+    )
+
+
+def shown(settings: Settings) -> list[tuple[str, str, str, str, str]]:
+    """Flag, variable, default, value in force and meaning of every setting; secrets masked."""
+    names = {f.name: f.metadata["secret"] for f in fields(Settings)}
+    values = [
+        "***" if secret and getattr(settings, name) else str(getattr(settings, name))
+        for name, secret in names.items()
+    ]
+    return [
+        (flag, name, default, value, meaning)
+        for (flag, name, default, meaning), value in zip(table(), values, strict=True)
+    ]
 
 
 def cores(settings: Settings) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from events.sources.file import FileSource
 from events.sources.generate import GenerateSource
 from events.sources.jetstream import JetstreamSource
 from events.sources.jetstream_url import parse_source
+from projector import tally
 from projector.errors import HeldByAnother, UsageError
 from projector.settings import Settings
 
@@ -70,9 +72,14 @@ def _source(text: str, settings: Settings) -> Source:
         )
     if scheme in ("jetstream", "ws", "wss"):
         return _jetstream(text, settings)
-    if scheme in ("redis", "rediss", "unix"):
+    if is_stream(text):
         return _redis(text, settings)
     raise UsageError(f"{text!r} is no source; there are: {FORMS}")
+
+
+def is_stream(text: str) -> bool:
+    """Whether a source or a target is a Redis stream."""
+    return text.partition(":")[0] in ("redis", "rediss", "unix")
 
 
 def _jetstream(text: str, settings: Settings) -> JetstreamSource:
@@ -84,6 +91,7 @@ def _jetstream(text: str, settings: Settings) -> JetstreamSource:
         wanted=wanted_of(settings),
         limits=limits_of(settings),
         report=say,
+        on_lost=lambda: tally.RECONNECTS.add(1, name),
         batch_events_max=settings.batch_events_max,
         queue_messages_max=settings.queue_messages_max,
         queue_bytes_max=settings.queue_bytes_max,
@@ -98,15 +106,16 @@ def _jetstream(text: str, settings: Settings) -> JetstreamSource:
 def _redis(text: str, settings: Settings) -> RedisSource:
     from events.sources.redis import RedisSource, parse_place
 
-    place = parse_place(text)
+    place = parse_place(text, settings.stream_group)
     return RedisSource(
         place.url,
         place.stream,
-        group=place.group or settings.stream_group,
+        group=place.group,
         consumer="projector",
         limits=limits_of(settings),
         wanted=wanted_of(settings),
         report=say,
+        on_lost=lambda: tally.RECONNECTS.add(1, place.name),
         batch_events_max=settings.batch_events_max,
         trim=settings.stream_trim,
         backoff_seconds=(0.1, settings.backoff_seconds_max),
@@ -128,7 +137,11 @@ class StreamTarget:
         try:
             place = parse_place(text)
             self._sink = RedisSink(
-                place.url, place.stream, report=say, entries_max=settings.stream_entries_max
+                place.url,
+                place.stream,
+                report=say,
+                on_lost=lambda: tally.RECONNECTS.add(1, place.name),
+                entries_max=settings.stream_entries_max,
             )
         except SourceError as error:
             raise UsageError(str(error)) from error
@@ -144,10 +157,12 @@ class StreamTarget:
         """Writes a batch and its cursor; waits while the stream is full."""
         from events.streams.sink import SourceClaimed
 
+        begun = time.monotonic()
         try:
             await self._sink.append(self.source, self._cursor, batch)
         except SourceClaimed as error:
             raise HeldByAnother(str(error)) from error
+        tally.APPEND_SECONDS.add(time.monotonic() - begun, self.source)
         self._cursor = batch.cursor
         return Appended(1, len(batch.events), 0, len(batch.dead))
 
@@ -164,5 +179,4 @@ def decoders_of(source: str | None, settings: Settings) -> list[Decoder]:
     """The decoders that may read a message which came from `source`, the likeliest first."""
     jetstream = JetstreamDecoder(limits_of(settings), wanted_of(settings))
     redis = RedisDecoder(limits_of(settings), wanted_of(settings))
-    from_stream = (source or "").partition(":")[0] in ("redis", "rediss", "unix")
-    return [redis, jetstream] if from_stream else [jetstream]
+    return [redis, jetstream] if is_stream(source or "") else [jetstream]

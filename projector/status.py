@@ -11,6 +11,18 @@ import msgspec
 from events.log import read_head
 from projector.declare import Aggregate, Declaration
 
+IN_STEP_SECONDS: Final = 2.0
+"""A projection that is run, and whose oldest unapplied event is younger, is in step."""
+
+SILENT_SECONDS: Final = 60.0
+"""A source that is being ingested and has brought nothing for so long is silent."""
+
+LIVE_SOURCES: Final = ("jetstream", "ws:", "wss:", "redis:", "rediss:", "unix:")
+"""How the names of sources begin that never end by themselves."""
+
+STOPPED_SECONDS_MAX: Final = 7 * 86_400.0
+"""A live source that nobody has ingested for longer is one of the past."""
+
 # A rate that nobody renewed for this long belongs to the past.
 RATE_SECONDS: Final = 15
 
@@ -140,23 +152,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """The state in one sentence: all is well, or what is not and what to type."""
-        behind = [p for p in self.projections if p.lag_events > 0]
-        idle = [p.name for p in behind if p.owner is None]
+        parts = [self._of_projections(), *self._of_sources()]
         letters = sum(letter.count for letter in self.dead_letters)
-        parts = []
-        if idle:
-            parts.append(f"{', '.join(idle)} behind and run by nobody: projector run")
-        elif behind:
-            worst = max(behind, key=lambda p: p.lag_events)
-            parts.append(
-                f"{len(behind)} of {len(self.projections)} projections are catching up, "
-                f"{worst.name} is {worst.lag_events:,} events behind"
-            )
-        else:
-            parts.append(
-                f"All {len(self.projections)} projections are in step with the log: "
-                f"{self.head:,} events"
-            )
         if letters:
             noun = "letter" if letters == 1 else "letters"
             parts.append(f"{letters:,} dead {noun}: projector dead-letters list")
@@ -171,6 +168,65 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
                 f"the audit found {self.audit.differences:,} differences: projector verify"
             )
         return "; ".join(parts) + "."
+
+    @property
+    def idle(self) -> list[str]:
+        """The projections that are behind and run by nobody."""
+        return [p.name for p in self.projections if p.lag_events > 0 and p.owner is None]
+
+    @property
+    def catching_up(self) -> list[ProjectionStatus]:
+        """The projections that are behind by more than what is on its way."""
+        return [p for p in self.projections if p.lag_events > 0 and p.lag_seconds > IN_STEP_SECONDS]
+
+    @property
+    def level(self) -> str:
+        """How bad it is: `bad` (data is wrong, or nobody does the work), `warn`, or `good`."""
+        stopped = any(s.owner is None for s in self.sources if _is_in_use(s))
+        if self.idle or self.audit.differences or stopped:
+            return "bad"
+        silent = any(_is_in_use(s) and s.idle_seconds > SILENT_SECONDS for s in self.sources)
+        unfinished = any(r.owner is None for r in self.rebuilds)
+        # Bad records are the network's everyday; what Postgres refuses is for somebody to look at.
+        refused = any(letter.stage == "apply" for letter in self.dead_letters)
+        warned = silent or self.catching_up or refused or unfinished
+        return "warn" if warned else "good"
+
+    def _of_projections(self) -> str:
+        idle, behind = self.idle, self.catching_up
+        if idle:
+            return f"{', '.join(idle)} behind and run by nobody: projector run"
+        if behind:
+            worst = max(behind, key=lambda p: p.lag_events)
+            return (
+                f"{len(behind)} of {len(self.projections)} projections are catching up, "
+                f"{worst.name} is {worst.lag_events:,} events behind"
+            )
+        late = max((p.lag_seconds for p in self.projections), default=0.0)
+        proven = self.audit.proven or self.audit.complete_as_of is not None
+        found = ", 0 differences" if proven and not self.audit.differences else ""
+        return (
+            f"All {len(self.projections)} projections are in step with the log: "
+            f"{self.head:,} events, {late:.1f} s behind{found}"
+        )
+
+    def _of_sources(self) -> list[str]:
+        used = [s for s in self.sources if _is_in_use(s)]
+        stopped = [
+            f"{s.name} is ingested by nobody: projector ingest {s.name}"
+            for s in used
+            if s.owner is None
+        ]
+        silent = [
+            f"{s.name} has brought nothing for {s.idle_seconds:,.0f} s"
+            for s in used
+            if s.owner is not None and s.idle_seconds > SILENT_SECONDS
+        ]
+        return stopped + silent
+
+
+def _is_in_use(source: SourceStatus) -> bool:
+    return source.name.startswith(LIVE_SOURCES) and source.idle_seconds < STOPPED_SECONDS_MAX
 
 
 async def read_status(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from events.errors import SourceError
-from events.event import Batch, Limits, Report, Wanted
+from events.event import Batch, Limits, Report, Wanted, nothing
 from events.sources.inbox import Inbox, Received
 from events.sources.jetstream_frames import FrameDecoder, read_dictionary
 from events.sources.jetstream_position import Position, wall_us
@@ -37,6 +37,7 @@ class JetstreamSource:
     writes. Memory: the inbox (`queue_messages_max`, and `queue_bytes_max` plus one message), and
     in the library at most two messages of `message_bytes_hard_max` and what one read gives.
 
+    - `on_lost`: called whenever a connection has ended or cannot be made.
     - `rewind_seconds`: how far before the last message a resumed connection begins.
     - `silent_seconds`: a host that says nothing for so long loses its turn. Raise it where few
       accounts are wanted. The time we hold a host back does not count.
@@ -56,6 +57,7 @@ class JetstreamSource:
         wanted: Wanted,
         limits: Limits,
         report: Report,
+        on_lost: Callable[[], None] = nothing,
         batch_events_max: int = 2_000,
         queue_messages_max: int = 10_000,
         queue_bytes_max: int = 64 * MIB,
@@ -75,6 +77,7 @@ class JetstreamSource:
         self._hosts = [parse_host(url, wanted, dictionary is not None) for url in hosts]
         self._name = name
         self._report = report
+        self._on_lost = on_lost
         self._decoder = FrameDecoder(limits, wanted, dictionary)
         self._queue_messages_max = queue_messages_max
         self._queue_bytes_max = queue_bytes_max
@@ -134,7 +137,15 @@ class JetstreamSource:
             backoff_seconds_min=self._backoff_seconds_min,
             backoff_seconds_max=self._backoff_seconds_max,
         )
-        return Reader(turns, position, self._decoder, inbox, pace=self._pace, report=self._report)
+        return Reader(
+            turns,
+            position,
+            self._decoder,
+            inbox,
+            pace=self._pace,
+            report=self._report,
+            on_lost=self._on_lost,
+        )
 
     def _start_us(self, cursor: str | None) -> int | None:
         if not cursor:

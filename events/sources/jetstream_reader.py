@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from events.event import Decoded, Report, Skipped, Undecodable, from_time_us
+from events.event import Decoded, Report, Skipped, Undecodable, from_time_us, nothing
 from events.sources.inbox import Inbox, Received
 from events.sources.jetstream_frames import FrameDecoder, host_error, one_line
 from events.sources.jetstream_position import Position
@@ -48,6 +49,7 @@ class Reader:
         *,
         pace: Pace,
         report: Report,
+        on_lost: Callable[[], None] = nothing,
     ) -> None:
         self._turns = turns
         self._position = position
@@ -55,6 +57,7 @@ class Reader:
         self._inbox = inbox
         self._pace = pace
         self._report = report
+        self._on_lost = on_lost
 
     async def run(self) -> None:
         """Reads for ever; ends only by cancellation, and then leaves no connection open."""
@@ -62,6 +65,8 @@ class Reader:
         while True:
             host = turns.host
             end = await self._connection(host)
+            if end.kind != "clock":
+                self._on_lost()
             if end.kind == "too-large":
                 await self._bury(end)
             turns.ended(end)

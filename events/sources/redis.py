@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from events.crashpoints import crash_point
 from events.errors import SourceError
-from events.event import Batch, Limits, Report, Wanted
+from events.event import Batch, Limits, Report, Wanted, nothing
 from events.redis_wire import RedisDecoder
 from events.streams.group import Group, Tidied, is_changing
 from events.streams.link import (
@@ -47,6 +47,7 @@ class RedisSource:
       second one is noticed and said, and both read everything.
     - `batch_bytes_max`: about how much is read at once; after large entries fewer are asked for.
     - `block_ms`: how long one read waits for entries.
+    - `on_lost`: called whenever the server is lost.
     - `timeout_seconds`: how long a command may take before its connection is given up.
     - `backoff_seconds`: the first and the longest pause while the server is away.
     """
@@ -61,6 +62,7 @@ class RedisSource:
         limits: Limits,
         wanted: Wanted,
         report: Report,
+        on_lost: Callable[[], None] = nothing,
         batch_events_max: int = 2_000,
         batch_bytes_max: int = BATCH_BYTES_MAX,
         block_ms: int = 1_000,
@@ -80,7 +82,7 @@ class RedisSource:
         self._blocking = RedisLink(url, timeout_seconds + block_ms / 1000)
         self._group = Group(self._link, stream, group, consumer)
         self._reader = StreamReader(self._group, self._name, report, batch_events_max)
-        self._patience = Patience(self._name, report, *backoff_seconds)
+        self._patience = Patience(self._name, report, *backoff_seconds, on_lost=on_lost)
         self._uncommitted: deque[tuple[str, list[bytes]]] = deque()
         self._said: set[str] = set()
         self._is_open = False

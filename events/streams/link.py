@@ -30,7 +30,7 @@ from redis.exceptions import (
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from events.errors import SourceError
-from events.event import Report
+from events.event import Report, nothing
 
 T = TypeVar("T")
 Word = str | bytes | int
@@ -55,7 +55,7 @@ class RedisPlace:
         return place_name(self.url, self.stream)
 
 
-def parse_place(text: str) -> RedisPlace:
+def parse_place(text: str, default_group: str = GROUP) -> RedisPlace:
     """Reads `redis://[user:password@]host[:port][/db]?stream=name[&group=name]`.
 
     Also `rediss://` (TLS) and `unix:///path/of.sock?db=0&stream=name`. Raises SourceError for
@@ -72,7 +72,7 @@ def parse_place(text: str) -> RedisPlace:
         raise SourceError(f"not a Redis address: scheme {parts.scheme!r}; use redis, rediss, unix")
     keys = dict(parse_qsl(parts.query, keep_blank_values=True))
     kept = {"db": keys.pop("db")} if parts.scheme == "unix" and "db" in keys else {}
-    stream, group = keys.pop("stream", ""), keys.pop("group", GROUP)
+    stream, group = keys.pop("stream", ""), keys.pop("group", default_group)
     if keys:
         raise SourceError(f"Redis address: unknown key {min(keys)!r}; known are stream and group")
     if not stream or not group:
@@ -178,10 +178,17 @@ class Patience:
     """Repeats a call through trouble, with backoff and jitter, and says when it begins and ends."""
 
     def __init__(
-        self, name: str, report: Report, first_seconds: float = 0.1, max_seconds: float = 10.0
+        self,
+        name: str,
+        report: Report,
+        first_seconds: float = 0.1,
+        max_seconds: float = 10.0,
+        *,
+        on_lost: Callable[[], None] = nothing,
     ) -> None:
         self._name = name
         self._report = report
+        self._on_lost = on_lost
         self._wait = wait_random_exponential(multiplier=first_seconds, max=max_seconds)
         self._since: float | None = None
 
@@ -212,6 +219,8 @@ class Patience:
         error = state.outcome.exception() if state.outcome else None
         if self._since is None:
             self._since = time.monotonic()
+            if error is not None and is_down(error):
+                self._on_lost()
             self._report(f"{self._name}: {one_line(error)}; waiting")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 from events.crashpoints import crash_point
 from events.errors import SourceError
-from events.event import Batch, Report
+from events.event import Batch, Report, nothing
 from events.redis_wire import encode
 from events.streams.link import (
     TIMEOUT_SECONDS,
@@ -71,6 +71,7 @@ class RedisSink:
 
     - `entries_max`: when the stream would grow beyond it, `append` waits: nothing is dropped, and
       who waits reads no further upstream. The same when the server's memory is full.
+    - `on_lost`: called whenever the server is lost.
     - `timeout_seconds`: how long a command may take before its connection is given up.
     - `backoff_seconds`: the first and the longest pause while waiting.
     """
@@ -81,6 +82,7 @@ class RedisSink:
         stream: str,
         *,
         report: Report,
+        on_lost: Callable[[], None] = nothing,
         entries_max: int = ENTRIES_MAX,
         timeout_seconds: float = TIMEOUT_SECONDS,
         backoff_seconds: tuple[float, float] = (0.05, 2.0),
@@ -91,7 +93,7 @@ class RedisSink:
         self._stream = stream
         self._entries_max = entries_max
         self._link = RedisLink(url, timeout_seconds)
-        self._patience = Patience(self._name, report, *backoff_seconds)
+        self._patience = Patience(self._name, report, *backoff_seconds, on_lost=on_lost)
 
     @property
     def name(self) -> str:

@@ -6,8 +6,7 @@ from projector import schema
 from projector.database import masked
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.output import console, print_json, status_tables, table
-from projector.settings import Settings
-from projector.settings import table as settings_table
+from projector.settings import shown as shown_settings
 from projector.status import read_status
 
 
@@ -50,11 +49,7 @@ async def status(*, common: Common = COMMON) -> None:
 
 def show_settings(*, common: Common = COMMON) -> None:
     """List every setting: flag, variable, default, value in force, meaning."""
-    chosen: Settings = settings()
-    rows = [
-        (flag, name, default, str(getattr(chosen, flag[2:].replace("-", "_"))), meaning)
-        for flag, name, default, meaning in settings_table()
-    ]
+    rows = shown_settings(settings())
     if common.json:
         keys = ("flag", "variable", "default", "value", "meaning")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])

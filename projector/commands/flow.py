@@ -24,10 +24,11 @@ from projector.errors import CannotConnect, UsageError
 from projector.generating import write_lines
 from projector.ingest import LogSink
 from projector.lease import LeaseKeeper
+from projector.listen import listening, observed
 from projector.output import console, errors, print_json
 from projector.registry import chosen as chosen_names
 from projector.settings import Settings
-from projector.sources import StreamTarget, source_of
+from projector.sources import StreamTarget, is_stream, source_of
 from projector.telemetry import exported
 
 
@@ -54,15 +55,20 @@ async def ingest(
     """
     chosen = settings()
     reading = source_of(source, chosen)
+    listening(chosen)
     with exported(), stop_on_signals(chosen.stop_seconds) as stop:
         if to is not None:
+            streams = [text for text in (source, to) if is_stream(text)]
             with _bar(f"{source} → {to}") as show:
-                done = await flow.ingest(reading, StreamTarget(to, reading, chosen), stop, show)
+                async with observed(chosen, streams=streams):
+                    done = await flow.ingest(reading, StreamTarget(to, reading, chosen), stop, show)
         else:
             async with opened(common, chosen) as database:
                 await _check(database)
+                streams = [source] if is_stream(source) else []
                 with _bar(source) as show:
-                    done = await into_log(database, source, chosen, stop, show)
+                    async with observed(chosen, streams=streams):
+                        done = await into_log(database, source, chosen, stop, show)
     if common.json:
         print_json(done)
     else:
@@ -121,13 +127,15 @@ async def run(
     chosen = settings()
     declarations = declared()
     only = chosen_names(names, declarations)
+    listening(chosen)
     async with opened(common, chosen) as database:
         await _check(database, only)
         with exported(), stop_on_signals(chosen.stop_seconds) as stop:
             daemon = Daemon(database, declarations, chosen, only=only)
             watching = asyncio.create_task(_watch(daemon)) if sys.stderr.isatty() else None
             try:
-                await daemon.run(stop, until_caught_up=until_caught_up)
+                async with observed(chosen, database, declarations, movers=daemon.movers):
+                    await daemon.run(stop, until_caught_up=until_caught_up)
             finally:
                 if watching is not None:
                     watching.cancel()

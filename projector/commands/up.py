@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +22,11 @@ from projector.database import Database, masked
 from projector.declare import Declaration
 from projector.environment import COMMON, Common, declared, held_alone, opened, settings
 from projector.ingest import ingest
+from projector.listen import listening, observed
 from projector.live import Picture
 from projector.output import console
 from projector.settings import Settings
-from projector.sources import StreamTarget, source_of
+from projector.sources import StreamTarget, is_stream, source_of
 from projector.status import read_status
 from projector.telemetry import exported
 
@@ -49,6 +50,7 @@ class Run:
     redis_buffer: bool
     until_caught_up: bool
     json: bool
+    streams: list[str] = field(default_factory=list)
 
 
 async def up(
@@ -86,6 +88,7 @@ async def started(
     """Servers, schema, traces and signals, for as long as one `up` lasts."""
     chosen = settings()
     source_of(source, chosen)  # A text that names no source is refused before anything starts.
+    listening(chosen)
     with held_alone(common.folder / "up.lock", "projector up"):
         async with opened(common, chosen, create=True) as database:
             await _prepare(database, chosen)
@@ -102,7 +105,13 @@ async def everything(run: Run, stop: asyncio.Event) -> bool:
     finished = False
     declarations = declared()
     daemon = Daemon(run.database, declarations, run.settings)
-    async with entrance(run, stop) as feeding, watched(run, declarations):
+    async with (
+        observed(
+            run.settings, run.database, declarations, streams=run.streams, movers=daemon.movers
+        ),
+        entrance(run, stop) as feeding,
+        watched(run, declarations),
+    ):
         projecting = asyncio.create_task(daemon.run(stop), name="projections")
         try:
             await first_failure(feeding, [projecting])
@@ -123,6 +132,8 @@ async def entrance(run: Run, stop: asyncio.Event) -> AsyncIterator[list[asyncio.
     """What brings events into the log, as tasks: straight from the source, or through Redis."""
     database, chosen = run.database, run.settings
     async with AsyncExitStack() as stack:
+        if is_stream(run.source):
+            run.streams.append(run.source)
         if not run.redis_buffer:
             work = [_task(into_log(database, run.source, chosen, stop), "ingest")]
         else:
@@ -130,6 +141,7 @@ async def entrance(run: Run, stop: asyncio.Event) -> AsyncIterator[list[asyncio.
 
             redis = await stack.enter_async_context(EmbeddedRedis(run.folder / "redis"))
             stream = f"{redis.url}&stream={STREAM}"
+            run.streams.append(stream)
             source = source_of(run.source, chosen)
             halt = asyncio.Event()
             work = [

@@ -26,7 +26,12 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of this process without what would change the program's ways; the projections
     are those of `tests.support.engine.DECLARATIONS`."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
-    own = {"COLUMNS": "200", "NO_PROXY": "127.0.0.1,localhost", "PROJECTOR_PROJECTIONS": KEPT}
+    own = {
+        "COLUMNS": "200",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "PROJECTOR_PROJECTIONS": KEPT,
+        "PROJECTOR_STATUS_LISTEN": "",
+    }
     return kept | own | more
 
 
