@@ -63,11 +63,10 @@ async def index_sealed(connection: asyncpg.Connection) -> list[str]:
     """
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", INDEX_LOCK):
         return []
-    try:
-        return await _index_sealed(connection)
-    finally:
-        if not connection.is_closed():
-            await connection.execute("SELECT pg_advisory_unlock($1)", INDEX_LOCK)
+    # Where this fails or is cancelled, the lock goes with the connection, which then is closed.
+    made = await _index_sealed(connection)
+    await connection.execute("SELECT pg_advisory_unlock($1)", INDEX_LOCK)
+    return made
 
 
 async def _index_sealed(connection: asyncpg.Connection) -> list[str]:

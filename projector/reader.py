@@ -19,6 +19,8 @@ from projector.database import Database, close_quietly, is_transient, retrying
 from projector.fold import Window
 
 T = TypeVar("T")
+Names = tuple[str, ...] | list[str]
+"""Of collections; not any sequence of texts, since a text is one, too."""
 
 EVENT_BYTES: Final = 700
 """What an event takes in memory beside its record's JSON, about."""
@@ -44,7 +46,7 @@ class Block:
                 self.removals.append(event)
         self.through = through
 
-    def window(self, after: int, through: int, collections: Sequence[str]) -> Window:
+    def window(self, after: int, through: int, collections: Names) -> Window:
         """What of the offsets above `after` up to `through` concerns these collections."""
         parts = [_between(self.commits.get(c, []), after, through) for c in collections]
         commits = parts[0] if len(parts) == 1 else list(merge(*parts, key=_offset))
@@ -111,7 +113,7 @@ class LogReader:
     async def window(
         self,
         after: int,
-        collections: Sequence[str],
+        collections: Names,
         events_max: int,
         idle_seconds: float = 0.0,
     ) -> Window:

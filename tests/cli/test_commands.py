@@ -16,7 +16,7 @@ from tests.support.watch import Watch
 
 EVENTS = 3000
 SOURCE = f"generate:events={EVENTS},seed=5,accounts=200"
-COUNTERS = 6
+COUNTERS = 7
 
 STATUS = {
     "sentence", "head", "projections", "sources", "dead_letters", "audit", "rebuilds",

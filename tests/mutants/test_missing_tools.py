@@ -68,7 +68,7 @@ async def test_deltas_that_come_while_rows_are_counted_are_kept(database: Databa
     await shadow_counts.feed(connection, profile_agg, home, [])
     await follow(4, 6)
     connection.before, connection.done = shadow_counts.THROW_AWAY, lambda: follow(6, 7)
-    bases = {name: f'bsky."{name}"' for name in TABLES}
+    bases = {name: f'bsky."{count.table}"' for name, count in profile_agg.counters.items()}
     await shadow_counts.count(connection, profile_agg, home, bases)
     assert connection.done is None
     assert dict(await connection.fetch(STORED_AND_PENDING)) == dict(await connection.fetch(ROWS))
