@@ -11,6 +11,7 @@ from events.crashpoints import crash_point
 from projector.declare import Aggregate
 from projector.errors import CheckpointMoved, Corruption
 from projector.home import Home, listed, quoted
+from projector.snapshots import snapshot, tables_of
 
 AUDIT_SECONDS_MAX = 86_400.0
 """The longest that one statement of an audit may take; a large database takes its time."""
@@ -157,7 +158,7 @@ async def audit(
 ) -> list[Difference]:
     """Compares every counter of every key with its rows, in one snapshot of a live database."""
     found: list[Difference] = []
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with snapshot(connection, tables_of(aggregates, schema)):
         for aggregate in aggregates:
             for counter in aggregate.counters:
                 sql = audit_statement(aggregate, counter, schema)

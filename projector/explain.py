@@ -14,6 +14,7 @@ from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.errors import UsageError
 from projector.home import quoted
 from projector.movements import Report, Search, searching, spellings
+from projector.snapshots import snapshot, tables_of
 from projector.statements import live
 from projector.watch import CounterOf, Movement
 
@@ -211,7 +212,7 @@ async def explain(
 
     Raises `UsageError` for a key that nobody ever mentioned.
     """
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with snapshot(connection, tables_of([counter.aggregate], schema)):
         numbers = await read_numbers(connection, counter, key, schema)
     # The log only grows: it can be read after the snapshot, up to what the rows have of it.
     through = numbers.checkpoint

@@ -31,6 +31,7 @@ from projector.home import Counter
 from projector.lives import Lives, Moved, read_refused
 from projector.outbox import put_deltas
 from projector.patch import Change, PatchWriter, Plan, Refused, plan, strangers
+from projector.snapshots import snapshot, tables_of
 from projector.statements import NOTIFY_OUTBOX, live
 
 ATTEMPTS_MAX: Final = 20
@@ -114,6 +115,8 @@ class Mender:
         self.names = [p.name for p in self.projections]
         self.writers = {p.name: TableWriter(p, live(p, schema)) for p in self.projections}
         self.watched = watched_by(declarations, self.names, schema)
+        counting = [watched.aggregate for watched in self.watched]
+        self.tables = tables_of([*self.projections, *counting], schema)
         self._refusals: dict[str, dict[int, tuple[str, Letter]]] = {name: {} for name in self.names}
 
     async def lives(
@@ -160,7 +163,7 @@ class Mender:
         )
 
     async def _look(self, connection: asyncpg.Connection, keys: Keys, lives: Lives) -> Patch:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async with snapshot(connection, self.tables):
             await self._reach(connection, lives, await self._checkpoints(connection))
             plans = await self._plans(connection, lives)
             counters: list[CounterChange] = []

@@ -18,6 +18,7 @@ from projector.explain import CHECKPOINT, Numbers, account_of, advice, read_numb
 from projector.history import values_of
 from projector.home import quoted
 from projector.movements import REFUSED, Course, Report, course_of, searching, steps
+from projector.snapshots import snapshot, tables_of
 from projector.statements import live
 from projector.watch import CounterOf, Watch
 
@@ -76,7 +77,7 @@ async def bisect_counter(
     table = live(counter.projection, schema).counted(count)
     uri = quoted(count.of.child(count.child).columns[0]) if count.child else "uri"
     uris = f"SELECT {uri}::text FROM {table} WHERE {quoted(counter.count.by)} = $1"
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with snapshot(connection, tables_of([counter.aggregate], schema)):
         numbers = await read_numbers(connection, counter, key, schema)
         found = await connection.fetch(uris, key, timeout=AUDIT_SECONDS_MAX)
     async with searching(connection, counter, key, numbers.checkpoint, report) as search:
@@ -183,7 +184,7 @@ async def bisect_row(
 ) -> Parting:
     """Where a row left the log: the first event whose effect it lacks. Raises `UsageError`."""
     did = _owner(projection, uri)
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with snapshot(connection, tables_of([projection], schema)):
         through = await connection.fetchval(CHECKPOINT, projection.name) or 0
         has = await _state(connection, projection, uri, schema)
     course = await _states(connection, projection, uri, through=through, report=report)

@@ -16,6 +16,7 @@ from events.log import read_head
 from projector.declare import Projection, Row
 from projector.differences import Difference, Found, differences, read_accounts
 from projector.home import Home
+from projector.snapshots import snapshot, tables_of
 from projector.statements import live
 from projector.truth import AccountTruth, Expected
 
@@ -195,7 +196,7 @@ async def prove_accounts(
     dids: Sequence[str],
 ) -> list[Verdict]:
     """Compares accounts, in one snapshot of the tables; the log before it never changes."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with snapshot(connection, tables_of(projections, schema)):
         subjects = await read_subjects(connection, projections, schema)
         found = [await read_accounts(connection, s.projection, s.home, dids) for s in subjects]
     through = max((subject.through for subject in subjects), default=0)

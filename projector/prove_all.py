@@ -31,6 +31,7 @@ from projector.differences import (
 )
 from projector.home import listed
 from projector.prove import Subject, Truths, Verdict, read_subjects
+from projector.snapshots import snapshot, tables_of
 from projector.spill import Spill
 
 BUCKET_RECORDS: Final = 200_000
@@ -161,7 +162,7 @@ class WholeProof:
     async def run(self, connection: asyncpg.Connection) -> Proof:
         """Compares every row with the log. Raises asyncpg's errors, and `LogCorrupt`."""
         with ExitStack() as scratch:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
+            async with snapshot(connection, tables_of(self.projections, self.schema)):
                 self.subjects = await read_subjects(connection, self.projections, self.schema)
                 parts = parts_of(self.subjects)
                 through = max((subject.through for subject in self.subjects), default=0)

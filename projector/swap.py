@@ -132,7 +132,8 @@ async def lock_live(
     """
     going = [f"{quoted(target)}.{quoted(relation)}" for declaration in declarations
              for relation, target in await _moved(connection, declaration, schema)]  # fmt: skip
-    there = [table for table in going if await connection.fetchval(EXISTS, table)]
+    # In the order in which `snapshot` locks them.
+    there = [table for table in sorted(going) if await connection.fetchval(EXISTS, table)]
     if there:
         await connection.execute(f"LOCK TABLE {', '.join(there)} IN ACCESS EXCLUSIVE MODE")
 
