@@ -152,8 +152,8 @@ async def test_names_that_nobody_knows(ready: Place, database: Database) -> None
     assert ended.code == 2
     assert ended.complaint == (
         "no counter is named fans; there are: post_agg.likeCount, post_agg.repostCount, "
-        "post_agg.replyCount, post_agg.quoteCount, profile_agg.followersCount, profile_agg.followsCount, "
-        "profile_agg.postsCount"
+        "post_agg.replyCount, post_agg.quoteCount, profile_agg.followersCount, "
+        "profile_agg.followsCount, profile_agg.postsCount"
     )
     ended = await ready.run("explain", "followersCount", "did:plc:nobody")
     assert ended.code == 2
