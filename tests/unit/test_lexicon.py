@@ -218,9 +218,35 @@ def test_sample_rows() -> None:
     assert row_of(like())[2:] == (DID, *reference, *at, *reference)
     assert row_of(follow())[2:] == (DID, DID, *at)
     lists = ('["en","pt-BR"]', '["a","b"]')
-    assert row_of(post())[2:] == (DID, "text", *reference, *reference, *at, *lists)
+    made = row_of(post())
+    assert made[2:12] == (DID, "text", *reference, *reference, *at, *lists)
+    # The child tables: image, external, record, video, gallery image, quote.
+    image, record = (made[0], "0", BLOB_CID, "a"), (made[0], *reference)
+    quote = (made[0], CID, *reference, *at)
+    assert made[12:] == ((image,), None, (record,), None, None, (quote,))
     bare = {"$type": "app.bsky.feed.post", "text": "", "createdAt": MOMENT}
-    assert row_of(bare)[3:] == ("", None, None, None, None, *at, None, None)
+    assert row_of(bare)[3:] == ("", None, None, None, None, *at, None, None, *[None] * 6)
+
+
+def test_every_kind_of_embed_has_its_rows() -> None:
+    uri, ref = row_of(post())[0], (REF["uri"], CID)
+    made = {kind: row_of(post(embed=embed(kind)))[12:] for kind in EMBEDS}
+    page = (uri, "https://example.com", "t", "d", BLOB_CID)
+    image = (uri, "0", BLOB_CID, "a")
+    assert made["images"] == ((image,), None, None, None, None, None)
+    assert made["external"] == (None, (page,), None, None, None, None)
+    assert made["video"] == (None, None, None, ((uri, BLOB_CID, "a"),), None, None)
+    assert made["gallery"] == (None, None, None, None, (image,), None)
+    assert made["record"][2] == ((uri, *ref),)
+    assert made["record"][5] is not None
+    # Of an unknown kind an item has a position and no row; one of a list is no quote.
+    unknown = {"$type": "com.example.item"}
+    items = [EMBEDS["gallery"]["items"][0], unknown, EMBEDS["gallery"]["items"][0]]
+    rows = row_of(post(embed=embed("gallery", items=items)))[16]
+    assert [row[1] for row in rows] == ["0", "2"]
+    other = {"uri": f"at://{DID}/app.bsky.graph.list/x", "cid": CID}
+    assert row_of(post(embed=embed("record", record=other)))[12:] == (
+        None, None, ((uri, other["uri"], CID),), None, None, None)  # fmt: skip
 
 
 def test_only_lone_surrogates_are_replaced() -> None:
