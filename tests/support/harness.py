@@ -76,7 +76,9 @@ async def everything_of(connection: asyncpg.Connection) -> dict[str, list[tuple[
     tables = [*EMPTIED[EMPTIED.index('bsky."post"') :],
               *(t for t in HIDDEN if "duplicate_" in t)]  # fmt: skip
     return {
-        table: [tuple(row) for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY 1")]
+        table: [
+            tuple(row) for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")
+        ]
         for table in tables
     }
 
