@@ -10,6 +10,7 @@ import pytest
 from events.crashpoints import VARIABLE
 from projector.database import Database
 from tests.support.cli import Place
+from tests.support.harness import until
 from tests.support.rebuilding import execute, left_behind
 from tests.support.watch import Watch
 
@@ -63,8 +64,13 @@ async def test_a_rebuild_killed_at_each_step_makes_good(database: Database, plac
         status = await place.json("status")
         assert "unfinished rebuild" not in status["sentence"]  # It was swapped in.
         ended = await place.run(*rebuild, env={VARIABLE: "rebuild.loaded"})
-        status = await place.json("status")
-        assert "projector rebuild follow like post" in status["sentence"]
+
+        async def says_so() -> bool:
+            sentence = (await place.json("status"))["sentence"]
+            return "projector rebuild follow like post" in sentence
+
+        # Whose server is still at its last statement counts as running.
+        await until(says_so)
         done = await place.json(*rebuild)
         assert done["swapped"]
         assert await watch.fingerprints() == right | {"dead_letter": letters[0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -48,6 +49,7 @@ class Watch:
     def __init__(self, url: str) -> None:
         self.url = url
         self._connection: asyncpg.Connection | None = None
+        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,9 +58,16 @@ class Watch:
         await close_quietly(self._connection)
 
     async def _ask(self, query: str, *values: object) -> list[asyncpg.Record]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(self.url, timeout=10, command_timeout=120)
-        return await self._connection.fetch(query, *values)
+        # One at a time: of two who find no connection, one would be lost.
+        async with self._asking:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(self.url, timeout=10, command_timeout=120)
+            try:
+                return await self._connection.fetch(query, *values)
+            except Exception as error:
+                if is_transient(error):
+                    await close_quietly(self._connection)
+                raise
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """The answer; while the server is away, waits for it."""
@@ -70,7 +79,6 @@ class Watch:
             except Exception as error:
                 if not is_transient(error):
                     raise
-                await close_quietly(self._connection)
             return bool(answers)
 
         await until(answered, seconds=120)
