@@ -1,0 +1,89 @@
+"""What a post may not say by itself: whether its thread, and the gates of others, allow it.
+
+The rules of the Bluesky AppView's dataplane. Identifiers are compared as they are written; CIDs are
+not looked at.
+"""
+
+from __future__ import annotations
+
+from projector.declare import Row
+from projector.judging import CellsOf, ChildrenOf, Claims, Judging
+
+POST = "app.bsky.feed.post"
+THREAD_GATE = "app.bsky.feed.threadgate"
+POST_GATE = "app.bsky.feed.postgate"
+
+JUDGED = ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules")
+AFTER = ("follow", "list_item", "post_gate", "thread_gate")
+
+CLOSED, MENTION, FOLLOWER, FOLLOWING, LIST = "closed", "mention", "follower", "following", "list"
+"""The rules of a thread gate, as `thread_gate_rule` has them. `closed` is there for every gate that
+says who may reply, be it nobody."""
+DISABLE = "disable"
+"""The one known rule of a post gate, as `post_gate_rule` has it."""
+
+
+def judge_post(creator: str, root: str | None, parent: str | None, quoted: str | None) -> Judging:
+    """The verdict on a post: a value for each of `JUDGED`.
+
+    Of the two flags of a reply either both are set or none; a flag of a quote is true or None.
+    """
+    invalid = violates = None
+    if root is not None and parent is not None:
+        invalid = yield from _is_invalid(root, parent)
+        violates = yield from _violates_gate(creator, root)
+        if not invalid and not violates:
+            invalid = violates = None
+    refused = (yield from _is_refused(creator, quoted)) if quoted else False
+    return invalid, violates, refused or None
+
+
+def _is_invalid(root: str, parent: str) -> Judging:
+    """Whether the parent is not there, is invalid itself, or is not of the root's thread."""
+    found = yield CellsOf("post", parent, ("replyRoot", "invalidReplyRoot"))
+    if found is None:
+        return True
+    parents_root, invalid = found
+    if invalid:
+        return True
+    return bool(parents_root is not None if parent == root else parents_root != root)
+
+
+def _violates_gate(replier: str, root: str) -> Judging:
+    owner = did_of(root)
+    if owner == replier:
+        return False
+    rows = yield ChildrenOf("thread_gate", "thread_gate_rule", gate_of(root, THREAD_GATE))
+    rules = {rule for _, rule, _ in rows}
+    if CLOSED not in rules:
+        return False
+    if MENTION in rules:
+        mentions = yield ChildrenOf("post", "post_mention", root)
+        if any(did == replier for _, did in mentions):
+            return False
+    if FOLLOWING in rules and (yield Claims("follow", (owner, replier))):
+        return False
+    if FOLLOWER in rules and (yield Claims("follow", (replier, owner))):
+        return False
+    for _, rule, uri in rows:
+        if rule == LIST and (yield Claims("list_item", (uri, replier))):
+            return False
+    return True
+
+
+def _is_refused(author: str, quoted: str) -> Judging:
+    if did_of(quoted) == author:
+        return False
+    rules = yield ChildrenOf("post_gate", "post_gate_rule", gate_of(quoted, POST_GATE))
+    return any(rule == DISABLE for _, rule in rules)
+
+
+def did_of(uri: str) -> str:
+    """The authority of an at-uri."""
+    return uri.split("/", 3)[2]
+
+
+def gate_of(uri: str, collection: str) -> str:
+    """The at-uri of the gate that a post's at-uri stands for: of the same repo and record key."""
+    _, _, did, _, *rest = [*uri.split("/", 4), "", ""]
+    return f"at://{did}/{collection}/{rest[0]}"
