@@ -6,8 +6,7 @@ not looked at.
 
 from __future__ import annotations
 
-from projector.declare import Row
-from projector.judging import CellsOf, ChildrenOf, Claims, Judging
+from projector.judging import Asking, CellsOf, ChildrenOf, Claims, Judging
 
 POST = "app.bsky.feed.post"
 THREAD_GATE = "app.bsky.feed.threadgate"
@@ -28,7 +27,8 @@ def judge_post(creator: str, root: str | None, parent: str | None, quoted: str |
 
     Of the two flags of a reply either both are set or none; a flag of a quote is true or None.
     """
-    invalid = violates = None
+    invalid: bool | None = None
+    violates: bool | None = None
     if root is not None and parent is not None:
         invalid = yield from _is_invalid(root, parent)
         violates = yield from _violates_gate(creator, root)
@@ -38,7 +38,7 @@ def judge_post(creator: str, root: str | None, parent: str | None, quoted: str |
     return invalid, violates, refused or None
 
 
-def _is_invalid(root: str, parent: str) -> Judging:
+def _is_invalid(root: str, parent: str) -> Asking:
     """Whether the parent is not there, is invalid itself, or is not of the root's thread."""
     found = yield CellsOf("post", parent, ("replyRoot", "invalidReplyRoot"))
     if found is None:
@@ -49,7 +49,7 @@ def _is_invalid(root: str, parent: str) -> Judging:
     return bool(parents_root is not None if parent == root else parents_root != root)
 
 
-def _violates_gate(replier: str, root: str) -> Judging:
+def _violates_gate(replier: str, root: str) -> Asking:
     owner = did_of(root)
     if owner == replier:
         return False
@@ -71,7 +71,7 @@ def _violates_gate(replier: str, root: str) -> Judging:
     return True
 
 
-def _is_refused(author: str, quoted: str) -> Judging:
+def _is_refused(author: str, quoted: str) -> Asking:
     if did_of(quoted) == author:
         return False
     rules = yield ChildrenOf("post_gate", "post_gate_rule", gate_of(quoted, POST_GATE))

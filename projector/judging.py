@@ -37,7 +37,7 @@ class ChildrenOf:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Asks whether any record makes a claim (the values of `Table.unique`); the answer is a bool."""
+    """Asks whether a record makes a claim (values of `Table.unique`); the answer is a bool."""
 
     projection: str
     claim: tuple[str, ...]
@@ -49,6 +49,9 @@ Verdict = tuple[bool | None, ...]
 
 Judging = Generator[Question, Any, Verdict]
 """Yields questions, is sent the answers, and returns the verdict."""
+
+Asking = Generator[Question, Any, bool]
+"""A part of it that comes to yes or no."""
 
 
 @dataclass(frozen=True, slots=True)
