@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test peer check format bench metrics mutants sweep faults soak fuzz requirements clean venv venv-dev
+.PHONY: help demo test peer check format bench metrics mutants sweep faults vast soak fuzz requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ fuzz: venv-dev ## Fuzz decoders and fold for long, new examples each time (ARGS=
 
 faults: venv-dev ## Let every fault befall real servers, singly and in pairs (ARGS='--pairs 100')
 	@$(BIN)/python -m tests.simulator.faults --card ops/FAULTS.md $(ARGS)
+
+vast: venv-dev ## Delete an account with a million rows, and kill the daemon at it (ARGS='--rows 10000')
+	@$(BIN)/python -m tests.simulator.vast $(ARGS)
 
 soak: venv-dev ## Run the pipeline under random kills and faults (ARGS='--minutes 60 --seed 1')
 	@$(BIN)/python -m ops.soak $(ARGS)

@@ -39,10 +39,11 @@ class Network:
     """Makes `facts`, at least `events` of them, from a seed; the same ones each time.
 
     The first account is steady: never removed. The second one is the one with very many rows:
-    every fourth event is one more like or follow of it, until it is deleted, at two thirds.
+    every fourth event is one more like or follow of it, until it is deleted, at two thirds. With a
+    `burst` it makes so many of them at once, halfway, and `events` counts them as well.
     """
 
-    def __init__(self, seed: int, events: int, accounts: int = 12) -> None:
+    def __init__(self, seed: int, events: int, accounts: int = 12, burst: int = 0) -> None:
         self.rng = random.Random(f"network {seed}")
         self.facts: list[Fact] = []
         self.time_us = BEGIN_US + seed % 1000 * 3_600_000_000
@@ -52,6 +53,7 @@ class Network:
         self.big: Account | None = self.accounts[1]
         self.big.is_steady = True
         self.targets = [self._ref(account) for account in self.accounts for _ in range(2)]
+        self.burst = burst
         musts = [*self.musts, *self.musts]
         while len(self.facts) < events:
             if musts and len(self.facts) > events * (2 * len(self.musts) - len(musts) + 1) // 40:
@@ -66,6 +68,10 @@ class Network:
         if big is not None and len(self.facts) >= events * 2 // 3:
             big.is_steady, self.big = False, None
             self.delete_account(big)
+        elif big is not None and self.burst and len(self.facts) >= (events - self.burst) // 2:
+            for _ in range(self.burst):
+                self.create(big, self.rng.choice((LIKE, FOLLOW)), spread=True)
+            self.burst = 0
         elif big is not None and self.rng.random() < 0.25:
             self.create(big, self.rng.choice((LIKE, FOLLOW)), spread=True)
         else:
