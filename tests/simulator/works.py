@@ -95,8 +95,14 @@ class Works:
         return ["dead-letters", "retry", "--reason", "odd"]
 
     async def _applied(self) -> None:
-        """Waits until what has come is applied, so that there is something to damage."""
-        await until(self.watch.is_caught_up, seconds=APPLIED_SECONDS_MAX)
+        """Waits until what has come by now is applied, so that there is something to damage; more
+        may be coming all the while."""
+        head = await self.watch.head()
+
+        async def applied() -> bool:
+            return await self.watch.tables_at() >= head
+
+        await until(applied, seconds=APPLIED_SECONDS_MAX)
 
     def read_archive(self) -> None:
         """Tells the oracle what is in the archive's files."""
