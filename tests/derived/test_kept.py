@@ -11,8 +11,12 @@ from projector.database import Database
 from projector.heal import heal_derived
 from projector.verifying import Verifier
 from tests.golden.test_golden import golden_events
+from tests.integration.test_collections import History, filled
 from tests.support import engine
 from tests.support.rebuilding import execute, left_behind, rebuild, value
+from tests.support.samples import sample
+
+PROFILE, VERIFICATION = "app.bsky.actor.profile", "app.bsky.graph.verification"
 
 WITHOUT = [d for d in engine.ALL if d is not notifications]
 FIRST = 'SELECT min("recordUri") FROM bsky.notification WHERE reason = '
@@ -104,3 +108,29 @@ async def test_an_account_goes_with_all_that_it_told(golden: Database) -> None:
     await engine.project(golden, declarations=engine.ALL)
     assert await value(golden, "SELECT count(*) FROM bsky.notification WHERE author = $1", did) == 0
     assert await engine.differences(golden, engine.ALL) == []
+
+
+async def test_verifications_and_joins_come_and_go(database: Database) -> None:
+    history = History()
+    for collection in (VERIFICATION, PROFILE):
+        history.add(collection, "create")
+    told = (await filled(database, history.events, 100))["notification"]
+    pack = sample(PROFILE)["joinedViaStarterPack"]["uri"]
+    assert sorted((row["reason"], row["did"], row["reasonSubject"]) for row in told) == [
+        ("starterpack-joined", pack.split("/")[2], pack),
+        ("verified", sample(VERIFICATION)["subject"], None),
+    ]
+    later = History()
+    later.events = list(history.events)
+    for collection in (VERIFICATION, PROFILE):
+        later.add(collection, "update", "aaaaaa")
+    await engine.append(database, later.events[2:])
+    await engine.project(database, declarations=engine.ALL)
+    assert all(row["recordCid"].endswith("aaaaaa") for row in await notified_in(database))
+    assert len(await notified_in(database)) == 2
+    for collection in (VERIFICATION, PROFILE):
+        later.add(collection, "delete")
+    await engine.append(database, later.events[4:])
+    await engine.project(database, declarations=engine.ALL)
+    assert await notified_in(database) == []
+    assert await engine.differences(database, engine.ALL) == []
