@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
 import asyncpg
@@ -74,7 +74,8 @@ class TableWriter:
         self._feed(())
 
     def _feed(self, counters: Sequence[Counter]) -> None:
-        self.sql = statements_of(self.projection, self.home, counters)
+        told = [replace(c, touches=self.projection.is_key(c.by, c.child)) for c in counters]
+        self.sql = statements_of(self.projection, self.home, told)
 
     async def read_feeds(self, connection: asyncpg.Connection) -> None:
         """Reads which counters the rows move; to be called with the checkpoint's row locked, which

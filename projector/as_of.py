@@ -14,7 +14,7 @@ from projector import bulk, schema, shadow, shadow_counts
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.building import Building, Show, Site, build_all
 from projector.database import Database, close_quietly
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Declaration, Fed, Projection
 from projector.errors import UsageError
 from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
@@ -45,7 +45,7 @@ class AsOf:
         self.settings = settings
         self.into = into
         self.show = show
-        self.aggregates = [d for d in declarations if isinstance(d, Aggregate) and d.name in names]
+        self.aggregates = [d for d in declarations if isinstance(d, Fed) and d.name in names]
         counted = {c.of.name for a in self.aggregates for c in a.counters.values()}
         self.projections = [
             d for d in declarations
@@ -111,7 +111,7 @@ class AsOf:
                     await connection.execute(statement)
                 bases = {name: target.counted(c) for name, c in aggregate.counters.items()}
                 into = f"{quoted(self.into)}.{quoted(aggregate.table)}"
-                await connection.execute(shadow_counts.count_statement(aggregate, into, bases))
+                await connection.execute(shadow_counts.all_statement(aggregate, into, bases))
             crash_point("as-of.moving")  # Recovery: nothing of it has happened.
         crash_point("as-of.moved")  # Recovery: the next use drops what is left of the builds.
         for projection in self.projections:

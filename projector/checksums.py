@@ -52,6 +52,11 @@ async def same_rows(
     return await _same(connection, sums, one, other, condition)
 
 
+async def none_waits(connection: asyncpg.Connection, names: Sequence[str]) -> bool:
+    """Whether nothing waits in the outbox for aggregates and derived tables of these names."""
+    return not await connection.fetchval(PENDING, names)
+
+
 async def same_counts(
     connection: asyncpg.Connection,
     tables: tuple[str, str],
@@ -63,7 +68,7 @@ async def same_counts(
 
     `names` are those by which the outbox knows the aggregates.
     """
-    if await connection.fetchval(PENDING, names):
+    if not await none_waits(connection, names):
         return False
     sums = [
         f"sum({row_hash((key, counter))}) FILTER (WHERE {quoted(counter)} <> 0)"

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from events.history import WholeLog
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.checksums import columns_of_both, same_counts, same_rows
-from projector.declare import Aggregate, Child, Projection
+from projector.checksums import columns_of_both, none_waits, same_counts, same_rows
+from projector.declare import Aggregate, Child, Derived, Fed, Projection
+from projector.derived import ROWS
 from projector.differences import ALTERED, EXTRA, LISTED, MISSING, ROW, WAITING, Difference
 from projector.home import Home, listed, quoted
 
@@ -151,6 +152,16 @@ def _difference(projection: Projection, part: str, row: asyncpg.Record) -> Diffe
     )
 
 
+async def compare_fed(
+    connection: asyncpg.Connection, fed: Fed, live: Home, rebuilt: Home, differences_max: int
+) -> tuple[int, list[CountDifference]]:
+    """How many counters, or records of a derived table, differ, and the first of them; to be called
+    inside one snapshot."""
+    if isinstance(fed, Aggregate):
+        return await compare_counts(connection, fed, live, rebuilt, differences_max)
+    return await _compare_derived(connection, fed, live, rebuilt, differences_max)
+
+
 async def compare_counts(
     connection: asyncpg.Connection,
     aggregate: Aggregate,
@@ -181,6 +192,44 @@ async def compare_counts(
             for row in rows
         ]  # fmt: skip
     return total, found[:differences_max]
+
+
+async def _compare_derived(
+    connection: asyncpg.Connection, derived: Derived, live: Home, rebuilt: Home, most: int
+) -> tuple[int, list[CountDifference]]:
+    """Records of which one table has rows that the other has not, and how many; but for those that
+    wait to be made anew."""
+    one, other = (f"{quoted(h.schema)}.{quoted(derived.table)}" for h in (live, rebuilt))
+    names = (live.name, rebuilt.name)
+    is_settled = await none_waits(connection, names)
+    if is_settled and await same_rows(connection, one, other, derived.columns):
+        return 0, []
+    sql = derived_statement(derived, (one, other))
+    rows = await connection.fetch(sql, list(names), most, timeout=AUDIT_SECONDS_MAX)
+    found = [
+        CountDifference(
+            aggregate=derived.name, counter=ROWS, key=row["k"], live=row["live"],
+            rebuilt=row["rebuilt"],
+        )
+        for row in rows
+    ]  # fmt: skip
+    return (rows[0]["total"] if rows else 0), found
+
+
+def derived_statement(derived: Derived, tables: Sequence[str]) -> str:
+    """Every record whose rows differ: how many only the one table has, and only the other; $1 the
+    names in the outbox, $2 records at most."""
+    columns, key = listed(derived.columns), quoted(derived.key)
+    one, other = (f"SELECT {columns} FROM {table}" for table in tables)
+    return f"""
+WITH wrong AS (
+    SELECT {key} AS k, 1 AS l, 0 AS r FROM ({one} EXCEPT ALL {other}) AS e
+    UNION ALL SELECT {key}, 0, 1 FROM ({other} EXCEPT ALL {one}) AS m),
+waiting AS (SELECT DISTINCT k FROM projector.outbox, unnest(keys) AS u(k)
+    WHERE aggregate = ANY($1::text[]))
+SELECT k, sum(l)::bigint AS live, sum(r)::bigint AS rebuilt, count(*) OVER () AS total FROM wrong
+WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.k = wrong.k) GROUP BY k ORDER BY k LIMIT $2
+"""
 
 
 def counts_statement(aggregate: Aggregate, counter: str, tables: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from projector.archiving import Housekeeper
 from projector.auditor import Auditor
 from projector.database import Database, is_transient, one_line, retrying
-from projector.declare import Aggregate, Declaration, Projection, Row
+from projector.declare import Declaration, Fed, Projection, Row
 from projector.errors import CheckpointMoved
 from projector.formation import Formation
 from projector.lease import LeaseKeeper
@@ -88,7 +88,7 @@ class Daemon:
                 outbox_rows_max=settings.outbox_rows_max,
             )
             for aggregate in chosen
-            if isinstance(aggregate, Aggregate)
+            if isinstance(aggregate, Fed)
         ]
         self.auditor = Auditor(
             database,

@@ -127,6 +127,10 @@ class Projection:
         """What the cells of a row are: columns of the table, then child tables, by name."""
         return (*self.table.columns, *(child.name for child in self.children))
 
+    def is_key(self, column: str, child: str | None) -> bool:
+        """Whether a column, of the table or of a child table, has the record's at-uri."""
+        return column == ("uri" if child is None else self.child(child).columns[0])
+
     def child(self, name: str) -> Child:
         """The child table of that name."""
         return next(child for child in self.children if child.name == name)
@@ -205,4 +209,60 @@ class Aggregate:
     foreign: tuple[str, ...] = ()
 
 
-Declaration = Projection | Aggregate
+@dataclass(frozen=True, slots=True)
+class Select:
+    """One row of a derived table for each row `b` that meets a condition.
+
+    `values` are its columns, each as SQL over `b`; those that are not named are NULL. `where` is
+    the condition, as SQL over `b`.
+    """
+
+    values: Mapping[str, str]
+    where: str = "true"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the rows of a projection, or of its child table `child`, make in a derived table."""
+
+    of: Projection
+    selects: tuple[Select, ...]
+    child: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The column that has the at-uri of the record."""
+        return "uri" if self.child is None else self.of.child(self.child).columns[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A table whose rows are a function of the rows of projections, kept in step with these.
+
+    `key` is its column with the at-uri of the record that a row comes of; an index must begin with
+    it. `columns` are all that are written, `key` among them; a column that the table fills of
+    itself (an identity) is not. Rows come and go with those they come of: whoever holds a claim has
+    them, a duplicate that waits has none.
+    """
+
+    name: str
+    version: int
+    table: str
+    key: str
+    columns: tuple[str, ...]
+    sources: Mapping[str, Source]
+    ddl: str
+
+    @property
+    def counters(self) -> Mapping[str, Count]:
+        """What the table is fed by: of each source, how many rows a record has there."""
+        return {
+            name: Count(source.of, by=source.key, child=source.child)
+            for name, source in self.sources.items()
+        }
+
+
+Fed = Aggregate | Derived
+"""What is kept by what rows of projections do, told through the outbox."""
+
+Declaration = Projection | Aggregate | Derived

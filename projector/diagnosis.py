@@ -36,6 +36,9 @@ NAMED_MAX: Final = 3
 REBUILD_SHARE: Final = 0.2
 """With so many of its keys wrong a projection is rebuilt."""
 
+DERIVED_MANY: Final = 1_000
+"""With so many records wrong a derived table is rebuilt: no audit lists more of them."""
+
 HEAL_ALL: Final = "projector heal --all-differences"
 
 NAMES: Final = {
@@ -212,6 +215,26 @@ def _of_counter(group: Sequence[aggregate.Difference], *, rows_differ: bool) -> 
         text = f"{len(group):,} keys of {name} are off at once, deltas were lost; {example}"
     mend = HEAL_ALL if rows_differ or len(group) > 1 else heal({account_of_key(one.key)})
     return Diagnosis(name=slug, of=one.aggregate, keys=len(group), text=text, mend=mend)
+
+
+def diagnose_derived(found: Sequence[aggregate.Difference]) -> list[Diagnosis]:
+    """The causes of derived tables that differ from the rows they come of."""
+    groups: defaultdict[str, list[aggregate.Difference]] = defaultdict(list)
+    for difference in found:
+        groups[difference.aggregate].append(difference)
+    return [
+        Diagnosis(
+            name="derived-rows-wrong",
+            of=of,
+            keys=len(group),
+            text=(
+                f"{of} has {sum(d.stored for d in group):,} rows that it should not have and lacks "
+                f"{sum(d.counted for d in group):,}, such as of {group[0].key}"
+            ),
+            mend=HEAL_ALL if len(group) < DERIVED_MANY else f"projector rebuild {of}",
+        )
+        for of, group in groups.items()
+    ]
 
 
 def account_of_key(key: str) -> str:

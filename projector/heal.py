@@ -7,12 +7,15 @@ from typing import Final
 
 import asyncpg
 
-from projector.aggregate import AUDIT_SECONDS_MAX
+from projector.aggregate import AUDIT_SECONDS_MAX, Difference
 from projector.counters import Keys, Watched, disordered, parts
 from projector.database import APPLY_SETTINGS
+from projector.declare import Derived
+from projector.derived import Refresher, audit, touch
 from projector.differences import ROW, children_of
 from projector.mend import MENDED, Mender, Patch
 from projector.patch import Values
+from projector.statements import live
 
 ACCOUNTS_MAX: Final = 50
 """How many accounts are read from the log at once."""
@@ -86,6 +89,34 @@ async def heal_counters(
         if not patch.differences:
             return  # Somebody else was there first.
         yield patch
+
+
+async def heal_derived(
+    connection: asyncpg.Connection,
+    looking: asyncpg.Connection,
+    tables: Sequence[Derived],
+    schema: str,
+    *,
+    dry_run: bool,
+) -> list[Difference]:
+    """Makes anew what derived tables have of records of which they are not as they must be; returns
+    those. `looking` is a connection for queries over whole tables.
+
+    With `dry_run` only looks.
+    """
+    found: list[Difference] = []
+    for table in tables:
+        refresher = Refresher(table, live(table, schema))
+        for _ in range(ROUNDS_MAX):
+            wrong = await audit(looking, [table], schema, KEYS_MAX)
+            found += wrong
+            if dry_run or not wrong:
+                break
+            async with connection.transaction():
+                await touch(connection, table, [difference.key for difference in wrong])
+            while (await refresher.merge(connection)).rows:
+                pass
+    return found
 
 
 def _moved(mender: Mender, patches: Sequence[Patch]) -> dict[Watched, set[str]]:

@@ -20,12 +20,17 @@ def listed(names: tuple[str, ...], prefix: str = "") -> str:
 @dataclass(frozen=True, slots=True)
 class Counter:
     """A counter that a projection's rows move: which aggregate, which counter, by which column;
-    of which child table, where it is not the projection's own."""
+    of which child table, where it is not the projection's own.
+
+    `touches`: it counts by the record itself, for a derived table, which is told of every record
+    that was touched, be the move zero.
+    """
 
     aggregate: str
     name: str
     by: str
     child: str | None = None
+    touches: bool = False
 
 
 @dataclass(frozen=True, slots=True)

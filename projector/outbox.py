@@ -28,7 +28,7 @@ async def put_deltas(
     """
     done = 0
     for counter, counts in zip(counters, tally, strict=True):
-        keys = sorted(key for key, n in counts.items() if n)
+        keys = sorted(key for key, n in counts.items() if n or counter.touches)
         for i in range(0, len(keys), OUTBOX_KEYS_MAX):
             part = keys[i : i + OUTBOX_KEYS_MAX]
             deltas = ",".join([str(counts[key]) for key in part])

@@ -23,7 +23,8 @@ from projector.database import (
     is_transient,
     one_line,
 )
-from projector.declare import Aggregate, Declaration, Projection, Row
+from projector.declare import Aggregate, Declaration, Fed, Projection, Row
+from projector.derived import Homes, Refresher
 from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
 from projector.fold import Folded, Folder, Letter, Window
 from projector.formation import Formation
@@ -272,21 +273,29 @@ class TableProjector:
 
 
 class AggregateProjector:
-    """Merges the deltas of one aggregate as they come."""
+    """Merges the deltas of one aggregate, or refreshes a derived table, as word of them comes.
+
+    `homes` says where the projections are whose rows a derived table comes of: by default live.
+    """
 
     def __init__(
         self,
-        aggregate: Aggregate,
+        aggregate: Fed,
         database: Database,
         *,
         home: Home,
         poll_seconds: float = 1.0,
         outbox_rows_max: int = 24,
+        homes: Homes | None = None,
     ) -> None:
         self.name = home.name
         self.aggregate = aggregate
         self.database = database
-        self.merger = Merger(aggregate, home, outbox_rows_max)
+        self.merger = (
+            Merger(aggregate, home, outbox_rows_max)
+            if isinstance(aggregate, Aggregate)
+            else Refresher(aggregate, home, outbox_rows_max, homes)
+        )
         self.poll_seconds = poll_seconds
         self.rate = Rate()
         self._woken = asyncio.Event()

@@ -20,8 +20,9 @@ from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.building import Building, Show, Site, build_all
 from projector.compare import Comparison
 from projector.database import Database, close_quietly, one_line
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Declaration, Fed, Projection
 from projector.errors import CannotConnect, SchemaMismatch
+from projector.home import Home
 from projector.lease import LeaseKeeper
 from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
@@ -90,7 +91,7 @@ class Rebuild:
         rebuilt = {p.name for p in self.projections}
         self.aggregates = [
             d for d in declarations
-            if isinstance(d, Aggregate)
+            if isinstance(d, Fed)
             and (d.name in names or rebuilt & {c.of.name for c in d.counters.values()})
         ]  # fmt: skip
         self.everything: list[Declaration] = [*self.projections, *self.aggregates]
@@ -170,7 +171,7 @@ class Rebuild:
 
     def _is_usable(self, declaration: Declaration, build: shadow.Build) -> bool:
         same = shadow.fingerprint(declaration) == build.fingerprint
-        if isinstance(declaration, Aggregate) and self.projections:
+        if isinstance(declaration, Fed) and self.projections:
             return False  # It may be fed by shadows that are no more.
         return same and build.version == declaration.version and not self.options.restart
 
@@ -199,7 +200,7 @@ class Rebuild:
             build = await shadow.find(connection, home)
             if build is None or build.phase != shadow.CATCH_UP:
                 await shadow_counts.feed(connection, aggregate, home, shadows)
-                work.append(asyncio.create_task(self._count(aggregate, shadows)))
+                work.append(asyncio.create_task(self._count(aggregate)))
         try:
             await asyncio.gather(*work)
         finally:
@@ -207,13 +208,15 @@ class Rebuild:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
 
-    async def _count(self, aggregate: Aggregate, shadows: Sequence[str]) -> None:
+    def _home(self, projection: Projection) -> Home:
+        """Where a projection's rows are that what is built counts: in its shadow, if it has one."""
+        if projection in self.projections:
+            return shadow.home_of(projection)
+        return live(projection, self.settings.schema)
+
+    async def _count(self, aggregate: Fed) -> None:
         """Counts an aggregate, as many side by side as there are processors for."""
-        bases = {
-            name: (shadow.home_of(c.of) if c.of.name in shadows
-                   else live(c.of, self.settings.schema)).counted(c)
-            for name, c in aggregate.counters.items()
-        }  # fmt: skip
+        bases = {name: self._home(c.of).counted(c) for name, c in aggregate.counters.items()}
         async with self.site.indexing:
             self.show(aggregate.name, "count", 0, 1)
             connection = await self.database.connect(f"rebuild {aggregate.name}")
@@ -232,7 +235,7 @@ class Rebuild:
             AggregateProjector(
                 aggregate, self.database, home=shadow.home_of(aggregate),
                 poll_seconds=self.settings.poll_seconds,
-                outbox_rows_max=self.settings.outbox_rows_max,
+                outbox_rows_max=self.settings.outbox_rows_max, homes=self._home,
             )
             for aggregate in self.aggregates
         ]  # fmt: skip
@@ -315,7 +318,7 @@ class Rebuild:
             if self._versions[a.name] is None or not counted <= met.keys():
                 continue
             self.show(a.name, "compare", 0, 1)
-            n, counts = await compare.compare_counts(
+            n, counts = await compare.compare_fed(
                 reading, a, live(a, schema), shadow.home_of(a), DIFFERENCES_MAX
             )
             found.counts += n
@@ -351,7 +354,7 @@ class Rebuild:
         # In one transaction: each waits for the disk.
         async with connection.transaction():
             for declaration in self.everything:
-                if isinstance(declaration, Aggregate) or not self.options.keep_old:
+                if isinstance(declaration, Fed) or not self.options.keep_old:
                     await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
 
     async def _swap_all(self, connection: asyncpg.Connection) -> None:

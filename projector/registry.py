@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
-from projector.declare import Aggregate, Count, Declaration, Projection
+from projector.declare import Aggregate, Count, Declaration, Derived, Fed, Projection
 from projector.errors import UsageError
 
 GROUP: Final = "projector.projections"
@@ -25,12 +25,12 @@ def installed() -> list[Declaration]:
             raise UsageError(
                 f"cannot load projection {entry.name} ({entry.value}): {error}"
             ) from error
-        if not isinstance(declaration, (Projection, Aggregate)):
-            raise UsageError(f"{entry.value} is no Projection and no Aggregate")
+        if not isinstance(declaration, Declaration):
+            raise UsageError(f"{entry.value} is no Projection, no Aggregate and no Derived")
         if declaration.name in found and found[declaration.name] is not declaration:
             raise UsageError(f"two projections are named {declaration.name}; rename one")
         found[declaration.name] = declaration
-    order = sorted(found.values(), key=lambda d: (isinstance(d, Aggregate), d.name))
+    order = sorted(found.values(), key=lambda d: (isinstance(d, Fed), d.name))
     _check(order)
     return order
 
@@ -62,13 +62,15 @@ def chosen(names: Sequence[str], declarations: Sequence[Declaration]) -> list[st
 def _check(declarations: Sequence[Declaration]) -> None:
     names = {d.name for d in declarations}
     for declaration in declarations:
-        if isinstance(declaration, Aggregate):
+        if isinstance(declaration, Fed):
             for counter, count in declaration.counters.items():
                 if count.of.name not in names:
                     raise UsageError(
-                        f"{declaration.name}.{counter} counts {count.of.name}, which is not "
+                        f"{declaration.name}.{counter} needs {count.of.name}, which is not "
                         "installed, or not among the projections that are kept"
                     )
+        if isinstance(declaration, Aggregate):
+            for counter, count in declaration.counters.items():
                 if count.of.also:
                     raise UsageError(
                         f"{declaration.name}.{counter} counts {count.of.name}, which reads several "
@@ -79,8 +81,19 @@ def _check(declarations: Sequence[Declaration]) -> None:
                         f"{declaration.name}.{counter} counts by {count.by}, which is no column of "
                         f"{count.table}"
                     )
+        elif isinstance(declaration, Derived):
+            _check_derived(declaration)
         else:
             _check_table(declaration)
+
+
+def _check_derived(derived: Derived) -> None:
+    for name, source in derived.sources.items():
+        for select in source.selects:
+            if unknown := select.values.keys() - set(derived.columns):
+                raise UsageError(f"{derived.name}.{name} fills no column {', '.join(unknown)}")
+            if derived.key not in select.values:
+                raise UsageError(f"{derived.name}.{name} does not say what its {derived.key} is")
 
 
 def columns_of(count: Count) -> Sequence[str]:

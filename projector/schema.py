@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 from events.log import Appender
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Declaration, Fed, Projection
 from projector.errors import SchemaMismatch
 from projector.home import Home, quoted
 from projector.statements import duplicates_ddl, versions_ddl
@@ -135,7 +135,7 @@ async def _create_tables(
             await connection.execute(statement)
         version = (declaration.name, declaration.version)
         new = await connection.execute(REGISTER, *version) == "INSERT 0 1"
-        if isinstance(declaration, Aggregate) and (new or fed_before):
+        if isinstance(declaration, Fed) and (new or fed_before):
             fed = await _feed(connection, declaration, whatever_is_there=fed_before and not new)
             if not fed:
                 await connection.execute(UNREGISTER, declaration.name)
@@ -154,9 +154,7 @@ def tables_ddl(declaration: Declaration, home: Home) -> list[str]:
     return ddl
 
 
-async def _feed(
-    connection: asyncpg.Connection, aggregate: Aggregate, *, whatever_is_there: bool
-) -> bool:
+async def _feed(connection: asyncpg.Connection, aggregate: Fed, *, whatever_is_there: bool) -> bool:
     """Has the rows counted from now on; False where rows are there that were not counted."""
     counted = sorted({count.of.name for count in aggregate.counters.values()})
     checkpoints = await connection.fetch(COUNTED, counted)
@@ -167,8 +165,9 @@ async def _feed(
     return True
 
 
-def feeds(aggregate: Aggregate) -> list[tuple[str, str, str, str | None]]:
-    """The projections, counters, columns and child tables by which an aggregate is fed."""
+def feeds(aggregate: Fed) -> list[tuple[str, str, str, str | None]]:
+    """The projections, counters, columns and child tables by which an aggregate, or a derived
+    table, is fed."""
     found = [(c.of.name, counter, c.by, c.child) for counter, c in aggregate.counters.items()]
     return sorted(found, key=itemgetter(0, 1))
 
@@ -193,7 +192,7 @@ async def check(connection: asyncpg.Connection, declarations: Sequence[Declarati
     versions = {row["projection"]: row["version"] for row in await connection.fetch(VERSIONS)}
     for declaration in declarations:
         _check_version(declaration, versions.get(declaration.name))
-        if isinstance(declaration, Aggregate):
+        if isinstance(declaration, Fed):
             rows = await connection.fetch(FED, declaration.name)
             fed = sorted((tuple(row) for row in rows), key=itemgetter(0, 1))
             if fed != feeds(declaration):

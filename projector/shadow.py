@@ -14,7 +14,7 @@ import msgspec
 
 from events.crashpoints import crash_point
 from projector import schema
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Declaration, Derived, Fed, Projection
 from projector.errors import HeldByAnother, UsageError
 from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
@@ -111,6 +111,8 @@ def fingerprint(declaration: Declaration) -> str:
         parts.append(_source(declaration))
     else:
         parts += [repr([(n, c.of.name, c.by, c.child) for n, c in declaration.counters.items()])]
+    if isinstance(declaration, Derived):
+        parts += [repr([(n, source.selects) for n, source in declaration.sources.items()])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -139,7 +141,7 @@ async def create(
 
     Not `bare` it has them from the start, and follows the log at once, window by window.
     """
-    phase = KEYS if isinstance(declaration, Aggregate) else LOAD if bare else CATCH_UP
+    phase = KEYS if isinstance(declaration, Fed) else LOAD if bare else CATCH_UP
     async with connection.transaction():
         await connection.execute(f"CREATE SCHEMA {quoted(home.schema)}")
         for statement in schema.tables_ddl(declaration, home):
@@ -290,9 +292,7 @@ async def lock(connection: asyncpg.Connection, names: Sequence[str]) -> dict[str
     return {str(n): int(at) for n, at in await connection.fetch(LOCK, sorted(set(names)))}
 
 
-def feeders_of(
-    aggregate: Aggregate, shadows: Sequence[str]
-) -> list[tuple[str, str, str, str | None]]:
+def feeders_of(aggregate: Fed, shadows: Sequence[str]) -> list[tuple[str, str, str, str | None]]:
     """Who feeds an aggregate's shadow: projection, counter, column, child table; `shadows` are the
     projections that are built as well, whose shadows feed it in their place."""
     return [

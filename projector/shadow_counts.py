@@ -14,9 +14,9 @@ from typing import Final
 import asyncpg
 
 from events.crashpoints import crash_point
-from projector import shadow
+from projector import derived, shadow
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.declare import Aggregate
+from projector.declare import Aggregate, Fed
 from projector.errors import SchemaMismatch
 from projector.home import Home, listed, quoted
 
@@ -39,7 +39,7 @@ THROW_AWAY: Final = "DELETE FROM projector.outbox WHERE aggregate = $1"
 
 
 async def feed(
-    connection: asyncpg.Connection, aggregate: Aggregate, home: Home, shadows: Sequence[str]
+    connection: asyncpg.Connection, aggregate: Fed, home: Home, shadows: Sequence[str]
 ) -> None:
     """Has the rows feed the shadow from now on; `shadows` are the projections that are built too.
 
@@ -78,15 +78,22 @@ def count_statement(aggregate: Aggregate, into: str, bases: Mapping[str, str]) -
     )
 
 
+def all_statement(aggregate: Fed, into: str, bases: Mapping[str, str]) -> str:
+    """Fills an empty table from all rows; `bases` are the tables by counter, or by source."""
+    if isinstance(aggregate, Aggregate):
+        return count_statement(aggregate, into, bases)
+    return derived.fill_statement(aggregate, into, bases)
+
+
 async def count(
-    connection: asyncpg.Connection, aggregate: Aggregate, home: Home, bases: Mapping[str, str]
+    connection: asyncpg.Connection, aggregate: Fed, home: Home, bases: Mapping[str, str]
 ) -> None:
-    """Counts all rows, in one snapshot, into the shadow that is fed already."""
+    """Counts all rows, or derives from them, in one snapshot, into the shadow, which is fed."""
     table = f"{quoted(home.schema)}.{quoted(aggregate.table)}"
     async with connection.transaction(isolation="repeatable_read"):
         await connection.execute("SET LOCAL work_mem = '128MB'")
         definitions = await shadow.without_indexes(connection, table)
-        sql = count_statement(aggregate, table, bases)
+        sql = all_statement(aggregate, table, bases)
         await connection.execute(sql, timeout=AUDIT_SECONDS_MAX)
         for definition in definitions:
             await connection.execute(definition, timeout=AUDIT_SECONDS_MAX)

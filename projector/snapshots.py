@@ -14,7 +14,7 @@ from typing import Final
 
 import asyncpg
 
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Declaration, Fed, Projection
 from projector.home import Home, quoted
 
 THERE: Final = """
@@ -28,7 +28,7 @@ def tables_of(declarations: Sequence[Declaration], schema: str) -> list[str]:
     found: set[str] = set()
     for declaration in declarations:
         home = Home(declaration.name, schema)
-        if isinstance(declaration, Aggregate):
+        if isinstance(declaration, Fed):
             found.add(f"{quoted(schema)}.{quoted(declaration.table)}")
             found.update(home.counted(count) for count in declaration.counters.values())
         else:

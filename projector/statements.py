@@ -17,7 +17,7 @@ from projector.children import (
     kept_statement,
     removing,
 )
-from projector.declare import Aggregate, Declaration, Projection, Table
+from projector.declare import Declaration, Fed, Projection, Table
 from projector.home import Counter, Home, listed, quoted
 
 MOVE_CHECKPOINT: Final = """
@@ -85,11 +85,11 @@ def split(value: int, separator: int) -> str:
 
 
 def counters_of(projection: Projection, declarations: Sequence[Declaration]) -> tuple[Counter, ...]:
-    """The counters, of all aggregates, that count this projection's rows."""
+    """The counters, of all aggregates and derived tables, that this projection's rows move."""
     return tuple(
         Counter(aggregate.name, name, count.by, count.child)
         for aggregate in declarations
-        if isinstance(aggregate, Aggregate)
+        if isinstance(aggregate, Fed)
         for name, count in aggregate.counters.items()
         if count.of.name == projection.name
     )

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from events.log import read_head
-from projector.declare import Aggregate, Declaration
+from projector.declare import Aggregate, Declaration, Fed
 
 IN_STEP_SECONDS: Final = 2.0
 """A projection that is run, and whose oldest unapplied event is younger, is in step."""
@@ -291,6 +291,13 @@ def _source(row: asyncpg.Record) -> SourceStatus:
     )
 
 
+def kind_of(declaration: Declaration) -> str:
+    """What a declaration keeps: a table of records, an aggregate, or a derived table."""
+    if isinstance(declaration, Fed):
+        return "aggregate" if isinstance(declaration, Aggregate) else "derived"
+    return "table"
+
+
 def _projection(
     declaration: Declaration,
     rows: dict[str, asyncpg.Record],
@@ -300,7 +307,7 @@ def _projection(
 ) -> ProjectionStatus:
     name, version, offset, events, owner, rate, age = rows[declaration.name]
     waiting, oldest = pending.get(name, (0, 0))
-    if isinstance(declaration, Aggregate):
+    if isinstance(declaration, Fed):
         # An aggregate is as far as the projections that it counts, less what waits in the outbox.
         feeding = [rows[c.of.name] for c in declaration.counters.values() if c.of.name in rows]
         behind = min(feeding, key=lambda row: int(row[2]), default=None)
@@ -310,7 +317,7 @@ def _projection(
             offset = min(offset, oldest - 1)
     return ProjectionStatus(
         name=name,
-        kind="aggregate" if isinstance(declaration, Aggregate) else "table",
+        kind=kind_of(declaration),
         version=version,
         checkpoint=offset,
         lag_events=max(head - offset, 0),

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from projector import shadow
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Aggregate, Declaration, Fed, Projection
 from projector.errors import UsageError
 from projector.home import Home, listed, quoted
 from projector.statements import live
@@ -142,7 +142,7 @@ async def _moved(
     connection: asyncpg.Connection, declaration: Declaration, schema: str
 ) -> list[tuple[str, str]]:
     """The relations of a shadow that move, and the schemas that they move to."""
-    if isinstance(declaration, Aggregate):
+    if isinstance(declaration, Fed):
         return [(declaration.table, schema)]
     name, table = live(declaration, schema), declaration.table
     engine = {name.shelf(table), name.versions(declaration)}
@@ -235,7 +235,7 @@ async def _swap_list(
 
 
 async def swap_aggregate(
-    connection: asyncpg.Connection, aggregate: Aggregate, schema: str, shadows: Sequence[str]
+    connection: asyncpg.Connection, aggregate: Fed, schema: str, shadows: Sequence[str]
 ) -> None:
     """Puts the shadow of an aggregate in the place of the live one, which is locked, with the
     deltas that wait."""
@@ -243,7 +243,7 @@ async def swap_aggregate(
     old = shadow.home_of(aggregate, shadow.OLD)
     await connection.execute(f"CREATE SCHEMA {quoted(old.schema)}")
     table, new = live_table(aggregate, schema), live_table(aggregate, green.schema)
-    if await connection.fetchval(EXISTS, table):
+    if isinstance(aggregate, Aggregate) and await connection.fetchval(EXISTS, table):
         await _copy_foreign(connection, aggregate, table, new)
     await _replace(connection, aggregate.table, green.schema, schema, old.schema)
     feeders = [row[0] for row in await connection.fetch(FEEDERS, name)]

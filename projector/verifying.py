@@ -11,11 +11,11 @@ import msgspec
 
 from events.history import WholeLog
 from events.log import LogCorrupt, read_head
-from projector import aggregate
+from projector import aggregate, derived
 from projector.archive_files import check_archive
 from projector.database import one_line
-from projector.declare import Aggregate, Declaration, Projection
-from projector.diagnosis import Diagnosis, diagnose, diagnose_counters
+from projector.declare import Aggregate, Declaration, Derived, Projection
+from projector.diagnosis import Diagnosis, diagnose, diagnose_counters, diagnose_derived
 from projector.differences import Difference
 from projector.erasures import check_erasures
 from projector.findings import put_findings
@@ -83,6 +83,7 @@ class Verifier:
         self.connection = connection
         self.projections = [d for d in declarations if isinstance(d, Projection)]
         self.aggregates = [d for d in declarations if isinstance(d, Aggregate)]
+        self.derived = [d for d in declarations if isinstance(d, Derived)]
         self.schema = schema
         self.report = report
         self.found = Verification()
@@ -172,3 +173,6 @@ class Verifier:
             for counter, count in a.counters.items()
         }
         found.findings += diagnose_counters(found.differences, found.findings, counted)
+        wrong = await derived.audit(self.connection, self.derived, self.schema)
+        found.differences += wrong
+        found.findings += diagnose_derived(wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Annotated
 
 import asyncpg
@@ -10,11 +10,13 @@ from cyclopts import Parameter
 
 from events.syntax import is_did
 from projector import schema
+from projector.aggregate import Difference
 from projector.database import Database
+from projector.declare import Declaration, Derived
 from projector.differences import ALTERED, EXTRA, MISSING
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
-from projector.heal import HEAL_SETTINGS, found_accounts, heal_counters
+from projector.heal import HEAL_SETTINGS, found_accounts, heal_counters, heal_derived
 from projector.heal import heal as heal_accounts
 from projector.mend import Mender, Patch
 from projector.output import console, print_json
@@ -59,14 +61,17 @@ async def heal(
             await schema.check(connection, declarations)
             mender = Mender(declarations, chosen.schema)
             todo = [*dids, *(await found_accounts(connection) if all_differences else ())]
+            derived: list[Difference] = []
             done = await _told(heal_accounts(connection, mender, todo, dry_run=dry_run), common)
             if all_differences:
                 done += await _counters(database, connection, mender, common, done, dry_run=dry_run)
+                derived = await _derived(database, connection, declarations, common, dry_run)
         finally:
             await connection.close()
-    differences = sum(patch.differences for patch in done)
+    differences = sum(patch.differences for patch in done) + len(derived)
     if common.json:
-        print_json({"dry_run": dry_run, "differences": differences, "accounts": done})
+        told = {"dry_run": dry_run, "differences": differences, "accounts": done}
+        print_json({**told, "derived": derived})
     else:
         _print_verdict(done, differences, dry_run=dry_run)
     if dry_run and differences:
@@ -88,6 +93,26 @@ async def _counters(
         return await _told(found, common)
     finally:
         await looking.close()
+
+
+async def _derived(
+    database: Database,
+    connection: asyncpg.Connection,
+    declarations: Sequence[Declaration],
+    common: Common,
+    dry_run: bool,
+) -> list[Difference]:
+    """Derived tables, once the rows they come of are right; prints a line for each record."""
+    tables = [d for d in declarations if isinstance(d, Derived)]
+    looking = await database.first_connect("heal derived")
+    try:
+        schema = settings().schema
+        found = await heal_derived(connection, looking, tables, schema, dry_run=dry_run)
+    finally:
+        await looking.close()
+    for d in found[:LINES_MAX] if not common.json else ():
+        _say(f"~ {d.aggregate:<19} {d.key}  {d.stored:,} rows too many, {d.counted:,} missing")
+    return found
 
 
 async def _told(patches: AsyncIterator[Patch], common: Common) -> list[Patch]:

@@ -62,7 +62,7 @@ function projectionRow(p) {
     level,
     cells: [
       p.name, p.version, count(p.checkpoint), count(p.lag_events), p.lag_seconds.toFixed(1),
-      rate(p.events_per_second), p.kind === "aggregate" ? count(p.pending_rows) : "",
+      rate(p.events_per_second), p.kind !== "table" ? count(p.pending_rows) : "",
       count(p.dead_letters), owner(p.owner),
     ],
   };

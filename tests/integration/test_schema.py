@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from projector.declare import Declaration, Projection
+from projector.declare import Declaration, Derived, Projection
 from projector.schema import statements
 from tests.support.engine import ALL, table_names
 from tests.support.shared import require_shared
@@ -75,6 +75,8 @@ def declared(declaration: Declaration) -> tuple[str, set[str]]:
     """The table of a declaration, and the columns it counts on."""
     if isinstance(declaration, Projection):
         return declaration.table.name, set(declaration.table.columns)
+    if isinstance(declaration, Derived):
+        return declaration.table, set(declaration.columns)
     counters = {*declaration.counters, *declaration.foreign}
     return declaration.table, {declaration.key} | counters
 
@@ -97,7 +99,9 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 async def test_tables_are_those_of_the_appview(connection: Connection) -> None:
     path = require_shared().parent / "reference" / "dataplane_schema.json"
-    reference = json.loads(path.read_bytes())["tables"]
+    # The dump was made in another schema than it says.
+    text = path.read_text("utf-8").replace("nextval('g_whole.", "nextval('bsky.")
+    reference = json.loads(text)["tables"]
     has_trigrams = await connection.fetchval(HAS_TRIGRAMS)
     for table in TABLES:
         if table not in reference:

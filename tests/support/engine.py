@@ -17,11 +17,11 @@ from projections.post import posts
 from projections.post_agg import post_agg
 from projections.profile_agg import profile_agg
 from projections.repost import reposts
-from projector import schema
+from projector import derived, schema
 from projector.aggregate import audit
 from projector.daemon import Daemon
 from projector.database import Database
-from projector.declare import Aggregate, Declaration, Projection
+from projector.declare import Aggregate, Declaration, Derived, Projection
 from projector.registry import installed
 from projector.settings import Settings
 
@@ -71,13 +71,14 @@ async def project(
 
 
 async def rows_of(connection: asyncpg.Connection, table: str) -> list[dict[str, Any]]:
-    """All rows of a table of projections."""
-    return [dict(row) for row in await connection.fetch(f'SELECT * FROM bsky."{table}"')]
+    """All rows of a table of projections, without the numbers that Postgres gives them."""
+    rows = await connection.fetch(f'SELECT * FROM bsky."{table}"')
+    return [{name: cell for name, cell in row.items() if name != "id"} for row in rows]
 
 
 def order(row: Mapping[str, Any]) -> tuple[str, str]:
     """By the key, as far as tables have the same; then by all there is."""
-    key = row.get("uri") or row.get("postUri") or row.get("did") or ""
+    key = row.get("uri") or row.get("postUri") or row.get("recordUri") or row.get("did") or ""
     return str(key), repr(tuple(row.values()))
 
 
@@ -111,9 +112,11 @@ async def differences(
 ) -> list[Any]:
     """Where invariant 7 does not hold."""
     aggregates = [d for d in declarations if isinstance(d, Aggregate)]
+    tables = [d for d in declarations if isinstance(d, Derived)]
     connection = await database.connect("test audit")
     try:
-        return list(await audit(connection, aggregates, "bsky"))
+        wrong = await audit(connection, aggregates, "bsky")
+        return [*wrong, *await derived.audit(connection, tables, "bsky")]
     finally:
         await connection.close()
 

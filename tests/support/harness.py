@@ -14,7 +14,8 @@ from events.log import Appender, read_head
 from projector.aggregate import Merger, audit
 from projector.apply import Step, TableWriter
 from projector.database import APPLY_SETTINGS, Database
-from projector.declare import Aggregate, Projection
+from projector.declare import Aggregate, Fed, Projection
+from projector.derived import Refresher
 from projector.errors import CheckpointMoved
 from projector.fold import Folder, Window
 from projector.projectors import Prepared
@@ -223,11 +224,16 @@ class TableHand(Hand):
 
 
 class AggregateHand(Hand):
-    """Merges deltas of one aggregate."""
+    """Merges deltas of one aggregate, or refreshes one derived table."""
 
-    def __init__(self, stage: Stage, aggregate: Aggregate, outbox_rows_max: int = 2) -> None:
+    def __init__(self, stage: Stage, aggregate: Fed, outbox_rows_max: int = 2) -> None:
         super().__init__(stage, aggregate.name)
-        self.merger = Merger(aggregate, live(aggregate, "bsky"), outbox_rows_max)
+        home = live(aggregate, "bsky")
+        self.merger = (
+            Merger(aggregate, home, outbox_rows_max)
+            if isinstance(aggregate, Aggregate)
+            else Refresher(aggregate, home, outbox_rows_max)
+        )
 
     async def step(self, events: int) -> bool:
         merged = await self.merger.merge(await self.connected())
