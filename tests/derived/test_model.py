@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from events.event import Event
 from projections.notification import notifications
 from projector import derived, schema
+from projector.derived import HOLD, Refresher
+from projector.statements import live
 from tests.derived.notified import in_order, notified
 from tests.support.engine import rows_of
-from tests.support.harness import PROJECTIONS, AggregateHand, Stage
+from tests.support.harness import PROJECTIONS, AggregateHand, Stage, until
 from tests.support.histories import LIKE, budget, deliveries, made
 
 SOURCES = ("like", "repost", "follow")
@@ -80,17 +82,28 @@ async def _play(stage: Stage, events: list[Event], steps: list[Step]) -> None:
 
 
 def test_of_two_at_once_each_sees_what_the_other_did(told: Stage, runner: asyncio.Runner) -> None:
-    """Two who both take word of one record, one right after the other, make its rows once."""
+    """The second waits for the first before it looks, and so sees the rows that it made."""
 
     async def play() -> None:
         await told.admin.execute(EMPTY)
-        await told.begin([made(n, "update", account=1, content=n % 2) for n in range(1, 14)])
-        likes, hands = told.hands[LIKES], (told.hands[-1], told.rivals[-1])
-        for _ in range(13):
-            assert await likes.step(1)
-        while any(await asyncio.gather(*(hand.attempt(1) for hand in hands))):
-            await assert_told(told)
+        await told.begin([made(n, "update", account=1, content=n % 2) for n in (1, 2, 3)])
+        for _ in range(3):
+            assert await told.hands[LIKES].step(1)
+        first, second = await told.hands[-1].connected(), await told.rivals[-1].connected()
+        one, all_of_it = (Refresher(TOLD, live(TOLD, "bsky"), most) for most in (1, 24))
+        pid = second.get_server_pid()
+
+        async def waits() -> bool:
+            return bool(await told.admin.fetchval("SELECT pg_blocking_pids($1) <> '{}'", pid))
+
+        async with first.transaction():
+            await first.execute(HOLD, TOLD.name, TOLD.version)
+            assert (await first.fetchrow(one.refresh_sql, TOLD.name, 1))[0] == 1
+            merging = asyncio.create_task(all_of_it.merge(second))
+            await until(waits)
+        assert (await merging).rows == 2
         assert len(await notifications_of(told)) == 2
         assert await notifications_of(told) == notified(await told.tables())
+        await assert_told(told)
 
     runner.run(play())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.catalogue import children, counts, fold, log, sources, tables, tools
+from tests.mutants.catalogue import children, counts, derived, fold, log, sources, tables, tools
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -14,5 +14,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *tables.MUTANTS,
     *counts.MUTANTS,
     *children.MUTANTS,
+    *derived.MUTANTS,
     *tools.MUTANTS,
 )
