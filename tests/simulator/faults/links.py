@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from tests.simulator.faults.fault import Disturbed, Unfired, fault
-from tests.simulator.faults.postgres import TROUBLE
+from tests.simulator.faults.postgres import HEARD_SECONDS, TIMES, TROUBLE
 from tests.simulator.faults.world import World
 from tests.support.proxy import Proxy
 
@@ -22,10 +23,15 @@ def _door(world: World, server: str) -> Proxy:
 
 async def _cut(world: World, server: str) -> str:
     mark = world.mark()
-    cut = _door(world, server).cut()
-    if not cut:
-        raise Disturbed("there was none to be cut")
-    return f"{cut} connections cut; {await world.hear(mark, *SAYS[server])}"
+    for _ in range(TIMES):
+        # Who is busy elsewhere at the time, as after another fault, may not notice.
+        cut = _door(world, server).cut()
+        if not cut:
+            raise Disturbed("there was none to be cut")
+        with contextlib.suppress(Unfired):
+            heard = await world.hear(mark, *SAYS[server], seconds=HEARD_SECONDS)
+            return f"{cut} connections cut; {heard}"
+    raise Unfired(f"nobody said anything of {TIMES} times that all connections were cut")
 
 
 async def _round_trip_seconds(world: World, server: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,11 +12,11 @@ import asyncpg
 
 from tests.simulator.faults.fault import Disturbed, Unfired, fault
 from tests.simulator.faults.servers import ROLE, fill, relieve
-from tests.simulator.faults.world import AWAY, TEND_SECONDS, World
+from tests.simulator.faults.world import AWAY, SEEN_SECONDS_MAX, TEND_SECONDS, World
 from tests.support.own_server import kill_postmaster
 
 TIMES = 3
-"""How often all backends are ended before it counts as unseen."""
+"""How often all backends are ended, or connections cut, before it counts as unseen."""
 HEARD_SECONDS = 30.0
 TROUBLE = ("trying again", "leases not renewed")
 """What the program says of every transient trouble."""
@@ -128,13 +129,18 @@ async def _blocked(world: World, stranger: asyncpg.Connection, what: str) -> int
 )
 async def transaction_open(world: World) -> str:
     longest_ms = 0
-    while not world.over.is_set():
+
+    def is_over() -> bool:
+        return world.over.is_set() and longest_ms >= OPEN_MS_MIN
+
+    deadline = time.monotonic() + SEEN_SECONDS_MAX
+    while not is_over() and time.monotonic() < deadline:
         await asyncio.sleep(TEND_SECONDS)
         with contextlib.suppress(*AWAY):
             async with transaction(world, "SELECT pg_current_xact_id()") as stranger:
                 await stranger.execute("SELECT count(*) FROM bsky.post")
                 pid = stranger.get_server_pid()
-                while not world.over.is_set() and not stranger.is_closed():
+                while not is_over() and not stranger.is_closed():
                     now_ms = await world.watch.count(IDLE_MS, pid)
                     longest_ms = max(longest_ms, now_ms)
                     await asyncio.sleep(0.1)
@@ -253,9 +259,12 @@ async def _without_room(world: World, sign: str, statement: str) -> str:
         await asyncio.to_thread(fill, disk)
         with contextlib.suppress(*AWAY):
             await world.servers.admin(statement)
+        news = world.news(mark)
         with server.log.open("rb") as log:
             log.seek(said)
-            return sign.encode() in log.read() or sign in world.news(mark)
+            is_said = sign.encode() in log.read() or sign in news
+        # The disk stays full until it is felt: Postgres alone may be the first to say so.
+        return is_said and any(text in news for text in TROUBLE)
 
     async with world.servers.postgres_lock:
         try:
