@@ -59,10 +59,12 @@ class Field:
 
     `excuses`: a member that ends because something is held by another, and says this, is started
     again, as by a supervisor. `retyped`: commands that are typed again whenever a server was away.
+    Nothing is waited for longer than `seconds_max`.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, seconds_max: float = SECONDS_MAX) -> None:
         self.place = place
+        self.seconds_max = seconds_max
         self.members: dict[str, Member] = {}
         self.excuses: dict[str, str] = {}
         self.retyped: set[str] = set()
@@ -132,7 +134,7 @@ class Field:
             self.look()
             return await done()
 
-        await until(reached, seconds=SECONDS_MAX)
+        await until(reached, seconds=self.seconds_max)
 
     async def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
         """Does some work, while whoever dies is started again."""

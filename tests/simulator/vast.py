@@ -29,6 +29,7 @@ from tests.simulator.probe import probing
 from tests.support.cli import Place
 from tests.support.watch import Watch
 
+SECONDS_MAX = 1_800.0
 EVENTS = 1_000
 """What the other accounts do, in facts."""
 REMOVING = """
@@ -50,7 +51,7 @@ async def run(seed: int, rows: int, url: str, folder: Path) -> list[str]:
     (folder / "history.jsonl").write_bytes(lines(facts))
     place = Place(folder, "--database", url)
     await place.ok("init")
-    field = Field(place)
+    field = Field(place, SECONDS_MAX)
     async with Watch(url) as watch, probing(url) as probe:
         try:
             await _through(field, watch, folder)
