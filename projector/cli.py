@@ -27,6 +27,7 @@ from projector.commands import (
     forget,
     heal,
     letters,
+    probe,
     rebuild,
     replay,
     up,
@@ -58,6 +59,7 @@ app.command(flow.ingest)
 app.command(flow.run)
 app.command(basic.status)
 app.command(verify.verify)
+app.command(probe.probe)
 app.command(explain.explain)
 app.command(explain.history)
 app.command(explain.bisect)

@@ -17,6 +17,7 @@ from projector.formation import Formation
 from projector.lease import LeaseKeeper
 from projector.movers import movers_of
 from projector.pace import AdaptiveWindow
+from projector.prober import Prober
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
 from projector.settings import Settings
@@ -99,6 +100,7 @@ class Daemon:
             accounts_max=settings.audit_accounts_max,
             poll_seconds=settings.poll_seconds,
         )
+        self.prober = Prober(database, self.keeper, declarations, settings)
         self._unsettled = {table.name for table in self.tables}
 
     def _on_rows(self, projection: Projection) -> Callable[[Sequence[Row]], None]:
@@ -128,6 +130,8 @@ class Daemon:
         ]
         if until is None and self.settings.audit_accounts_per_second:
             background.append(asyncio.create_task(self.auditor.run(), name="audit"))
+        if until is None and self.settings.probe_upstream:
+            background.append(asyncio.create_task(self.prober.run(), name="probe"))
         if until is not None:
             self._finish_settled()
         work = [asyncio.create_task(self._table(t, stop, until), name=t.name) for t in self.tables]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
@@ -22,6 +23,7 @@ from prometheus_client.registry import Collector
 from projector import __version__, metrics, tally
 from projector.metrics import PREFIX, SECONDS, Metric
 from projector.observer import Observation, Observer
+from projector.status import Status
 from projector.tally import COUNTED, Buckets, Durations
 
 Values = list[tuple[tuple[str, ...], float]]
@@ -117,8 +119,23 @@ def _observed(seen: Observation) -> Iterator[Family]:
     }
     for metric, value in single.items():
         yield _family(metric, [((), value)])
-    for metric, values in _labelled(seen).items():
+    for metric, values in (_labelled(seen) | _complete(seen.status)).items():
         yield _family(metric, values)
+
+
+def _complete(status: Status) -> dict[Metric, Values]:
+    silent = Counter(silence.source for silence in status.silences)
+    found: dict[Metric, Values] = {
+        metrics.SILENCES: [((s.name,), silent[s.name]) for s in status.sources if s.is_in_use],
+        metrics.SILENT_SECONDS: [((s.source, s.collection), s.seconds) for s in status.silences],
+    }
+    if status.probe is not None:
+        shares = [((s.collection,), s) for s in status.probe.shares]
+        found[metrics.COMPLETE] = [(of, s.complete_ratio) for of, s in shares]
+        found[metrics.PROBE_SEEN] = [(of, s.seen_total) for of, s in shares]
+        found[metrics.PROBE_MISSING] = [(of, s.missing_total) for of, s in shares]
+        found[metrics.PROBE_AGE] = [((), status.probe.age_seconds)]
+    return found
 
 
 def _labelled(seen: Observation) -> dict[Metric, Values]:

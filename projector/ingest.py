@@ -11,6 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import asyncpg
+
 from events.event import Batch, Source
 from events.log import Appended, Appender, LogCorrupt, SourceMoved, read_head
 from events.recent import RecentEvents
@@ -20,6 +22,7 @@ from projector.database import Database, close_quietly, is_data_error, is_transi
 from projector.errors import Corruption, HeldByAnother
 from projector.lease import LeaseKeeper
 from projector.pace import Rate
+from projector.rates import Rates, is_live
 from projector.telemetry import append_span
 
 log = logging.getLogger(__name__)
@@ -83,6 +86,7 @@ class LogSink:
         self.partition_events = partition_events
         self.patience_seconds = patience_seconds
         self.rate = Rate()
+        self.rates = Rates(source.name) if is_live(source.name) else None
         self._appender: Appender | None = None
         self._lease = f"source {source.name}"
 
@@ -132,6 +136,7 @@ class LogSink:
             return Appended(1, 0, 0, 0)
         if expected is not None and appender.appends != expected:
             raise SourceMoved(self.source)
+        await self._write_rates(appender.connection)
         begun = time.monotonic()
         with append_span(self.source) as span:
             appended = await appender.append(
@@ -149,7 +154,21 @@ class LogSink:
             tally.APPEND_SECONDS.add(
                 time.monotonic() - begun, self.source, trace_id=tally.current_trace()
             )
+        if self.rates is not None:
+            self.rates.add(batch.events)
         return appended
+
+    async def _write_rates(self, connection: asyncpg.Connection) -> None:
+        """Writes what was counted before this batch; where that cannot be, it goes without."""
+        if self.rates is None:
+            return
+        try:
+            await self.rates.write(connection)
+        except asyncpg.PostgresError as error:
+            if is_transient(error):
+                raise
+            log.warning("%s: rates are not kept, so no silence is seen: %s", self.source, error)
+            self.rates = None
 
     async def _opened(self) -> Appender:
         old = self._appender

@@ -82,6 +82,7 @@ BY_SOURCE: Final = ("source",)
 BY_PROJECTION: Final = ("projection",)
 BY_AGGREGATE: Final = ("aggregate",)
 BY_STREAM: Final = ("stream",)
+BY_COLLECTION: Final = ("collection",)
 
 INFO: Final = Metric("info", "gauge", "1", ("version",), "Always 1; the program's version.")
 UP_SECONDS: Final = Metric("up_seconds", "gauge", "seconds", (), "Since when this process runs.")
@@ -192,6 +193,27 @@ AUDIT_PROVEN: Final = _stored("audit_proven_accounts", "accounts", (), "Proven i
 AUDIT_DIFFERENCES: Final = _stored(
     "audit_differences", "keys", (), "Keys whose rows are not what the log says.", zero=True
 )
+SILENCES: Final = _stored(
+    "silent_collections", "collections", BY_SOURCE,
+    "Collections that bring far less than in their past hour and day.", zero=True,
+)  # fmt: skip
+SILENT_SECONDS: Final = _stored(
+    "collection_silent_seconds", "seconds", ("source", "collection"),
+    "For how long, of each that does; none: of none.", zero=True,
+)  # fmt: skip
+COMPLETE: Final = _stored(
+    "complete_ratio", "0 to 1", BY_COLLECTION,
+    "Of the commits that the last probe saw upstream, those in the log and in the tables.",
+)  # fmt: skip
+PROBE_SEEN: Final = _stored(
+    "probe_seen", "commits", BY_COLLECTION, "Commits that all probes saw.", kind="counter"
+)
+PROBE_MISSING: Final = _stored(
+    "probe_missing", "commits", BY_COLLECTION,
+    "Of them those that were not in the log, or whose row was not in its table.",
+    kind="counter", zero=True,
+)  # fmt: skip
+PROBE_AGE: Final = _stored("probe_age_seconds", "seconds", (), "How long ago the last probe ended.")
 REBUILD: Final = _stored(
     "rebuild_ratio",
     "0 to 1",

@@ -82,6 +82,12 @@ class Settings:
         10.0, "Accounts that the rolling audit proves a second; 0: no audit.", 0
     )
     audit_accounts_max: int = _setting(1000, "Accounts that the rolling audit proves at once.")
+    probe_upstream: str = _setting(
+        "", "Host that run compares the log with, again and again; none: it does not."
+    )
+    probe_seconds: float = _setting(60.0, "How long a probe listens.", 0.1)
+    probe_grace_seconds: float = _setting(30.0, "How long it then waits before it looks.", 0)
+    probe_every_seconds: float = _setting(300.0, "Pause between the probes of run.", 0.1)
     lease_seconds: float = _setting(5.0, "A daemon that says nothing for so long is replaced.", 0.1)
     poll_seconds: float = _setting(1.0, "How often to look where no NOTIFY came.", 0.01)
     backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.", 0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,19 +10,23 @@ import asyncpg
 import msgspec
 
 from events.log import read_head
+from projector.completeness import ProbeStatus, read_probe
 from projector.declare import Aggregate, Declaration, Fed
+from projector.rates import ALL, is_live
+from projector.silence import Rhythm, Silence, quiet_after_seconds, read_rhythms, silences
 
 IN_STEP_SECONDS: Final = 2.0
 """A projection that is run, and whose oldest unapplied event is younger, is in step."""
 
 SILENT_SECONDS: Final = 60.0
-"""A source that is being ingested and has brought nothing for so long is silent."""
-
-LIVE_SOURCES: Final = ("jetstream", "ws:", "wss:", "redis:", "rediss:", "unix:")
-"""How the names of sources begin that never end by themselves."""
+"""A source that is being ingested and has brought nothing for so long is silent, as long as it has
+no past by which to say."""
 
 STOPPED_SECONDS_MAX: Final = 7 * 86_400.0
 """A live source that nobody has ingested for longer is one of the past."""
+
+SILENCES_SAID_MAX: Final = 3
+"""How many silent collections the sentence names."""
 
 # A rate that nobody renewed for this long belongs to the past.
 RATE_SECONDS: Final = 15
@@ -82,7 +87,10 @@ class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One source: its cursor, what came from it, and how long ago it last said something."""
+    """One source: its cursor, what came from it, and how long ago it last said something.
+
+    `quiet_after_seconds` is how long it must say nothing to be called silent; None: for ever.
+    """
 
     name: str
     cursor: str | None
@@ -94,6 +102,19 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     events_per_second: float
     idle_seconds: float
     owner: str | None
+    quiet_after_seconds: float | None = SILENT_SECONDS
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it is a live one, and none of the past."""
+        return is_live(self.name) and self.idle_seconds < STOPPED_SECONDS_MAX
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it is being ingested and brings nothing."""
+        after = self.quiet_after_seconds
+        heard = after is None or self.idle_seconds <= after
+        return self.is_in_use and self.owner is not None and not heard
 
 
 class LetterCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,11 +169,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: list[LetterCount]
     audit: AuditStatus
     rebuilds: list[BuildStatus] = []
+    silences: list[Silence] = []
+    probe: ProbeStatus | None = None
 
     @property
     def sentence(self) -> str:
         """The state in one sentence: all is well, or what is not and what to type."""
-        parts = [self._of_projections(), *self._of_sources()]
+        parts = [self._of_projections(), *self._of_sources(), *self._of_silences()]
+        if self.probe is not None and self.probe.missing:
+            parts.append(self.probe.clause)
         letters = sum(letter.count for letter in self.dead_letters)
         if letters:
             noun = "letter" if letters == 1 else "letters"
@@ -182,10 +207,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def level(self) -> str:
         """How bad it is: `bad` (data is wrong, or nobody does the work), `warn`, or `good`."""
-        stopped = any(s.owner is None for s in self.sources if _is_in_use(s))
-        if self.idle or self.audit.differences or stopped:
+        stopped = any(s.owner is None for s in self.sources if s.is_in_use)
+        incomplete = self.probe is not None and self.probe.missing > 0
+        if self.idle or self.audit.differences or stopped or incomplete:
             return "bad"
-        silent = any(_is_in_use(s) and s.idle_seconds > SILENT_SECONDS for s in self.sources)
+        silent = self.silences or any(s.is_silent for s in self.sources)
         unfinished = any(r.owner is None for r in self.rebuilds)
         # Bad records are the network's everyday; what Postgres refuses is for somebody to look at.
         refused = any(letter.stage == "apply" for letter in self.dead_letters)
@@ -211,22 +237,23 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _of_sources(self) -> list[str]:
-        used = [s for s in self.sources if _is_in_use(s)]
         stopped = [
             f"{s.name} is ingested by nobody: projector ingest {s.name}"
-            for s in used
-            if s.owner is None
+            for s in self.sources
+            if s.is_in_use and s.owner is None
         ]
         silent = [
             f"{s.name} has brought nothing for {s.idle_seconds:,.0f} s"
-            for s in used
-            if s.owner is not None and s.idle_seconds > SILENT_SECONDS
+            for s in self.sources
+            if s.is_silent
         ]
         return stopped + silent
 
-
-def _is_in_use(source: SourceStatus) -> bool:
-    return source.name.startswith(LIVE_SOURCES) and source.idle_seconds < STOPPED_SECONDS_MAX
+    def _of_silences(self) -> list[str]:
+        clauses = [f"{s.clause}: projector probe" for s in self.silences[:SILENCES_SAID_MAX]]
+        if more := len(self.silences) - len(clauses):
+            clauses.append(f"{more:,} more collections are as silent")
+        return clauses
 
 
 async def read_status(
@@ -236,14 +263,19 @@ async def read_status(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head = await read_head(connection)
         rows = {row[0]: row for row in await connection.fetch(CHECKPOINTS, RATE_SECONDS)}
-        sources = [_source(row) for row in await connection.fetch(SOURCES, RATE_SECONDS)]
+        source_rows = await connection.fetch(SOURCES, RATE_SECONDS)
         letters = [
             LetterCount(where=where, stage=stage, reason=reason, count=count)
             for where, stage, reason, count in await connection.fetch(LETTERS)
         ]
         audit = await read_audit(connection)
         builds = await connection.fetch(BUILDS)
+        rhythms = await read_rhythms(connection)
+        probe = await read_probe(connection)
         pending = {row[0]: (row[1], row[2]) for row in await connection.fetch(PENDING)}
+    alls = {rhythm.source: rhythm for rhythm in rhythms if rhythm.collection == ALL}
+    sources = [_source(row, alls.get(row[0])) for row in source_rows]
+    heard = {s.name for s in sources if s.is_in_use and s.owner and not s.is_silent}
     projections = [
         _projection(declaration, rows, pending, letters, head)
         for declaration in declarations
@@ -259,6 +291,8 @@ async def read_status(
             BuildStatus(name=name, phase=phase, checkpoint=at, through=through, owner=owner)
             for name, phase, at, through, owner in builds
         ],
+        silences=[silence for silence in silences(rhythms) if silence.source in heard],
+        probe=probe,
     )
 
 
@@ -275,7 +309,7 @@ async def read_audit(connection: asyncpg.Connection) -> AuditStatus:
     )
 
 
-def _source(row: asyncpg.Record) -> SourceStatus:
+def _source(row: asyncpg.Record, rhythm: Rhythm | None) -> SourceStatus:
     name, cursor, events, duplicates, undecodable, skipped, size, owner, rate, idle = row
     return SourceStatus(
         name=name,
@@ -288,6 +322,7 @@ def _source(row: asyncpg.Record) -> SourceStatus:
         events_per_second=round(rate, 1),
         idle_seconds=round(idle, 3),
         owner=owner,
+        quiet_after_seconds=_quiet_after_seconds(rhythm),
     )
 
 
@@ -296,6 +331,11 @@ def kind_of(declaration: Declaration) -> str:
     if isinstance(declaration, Fed):
         return "aggregate" if isinstance(declaration, Aggregate) else "derived"
     return "table"
+def _quiet_after_seconds(rhythm: Rhythm | None) -> float | None:
+    after = quiet_after_seconds(rhythm) if rhythm is not None else None
+    if after is None:
+        return SILENT_SECONDS
+    return round(after, 1) if math.isfinite(after) else None
 
 
 def _projection(

@@ -1,0 +1,193 @@
+"""Silence: a source or a collection that brings far less than it did. The rule is pure.
+
+A collection is silent when what came of it since a moment would come by chance with a probability
+of less than `ERROR`, even if its rate were only `SHARE` of what it was in the hour and in the day
+before (the lower of both). Counts are taken as Poisson's, divided by their index of dispersion
+(variance to mean, by the minute) where they come in bursts. Nothing is silent before there is an
+hour to compare with, and what is rare needs a long silence.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from projector.rates import ALL, HOUR, MINUTE
+
+ERROR: Final = 1e-6
+SHARE: Final = 0.25
+"""Nights and weekends take away less than three quarters of anything."""
+
+QUIET_SECONDS_MIN: Final = 30.0
+"""A host may be changed, and a batch be long."""
+
+HISTORY_SECONDS_MIN: Final = 2 * HOUR
+"""Since the first bucket by the hour, which may have begun an hour before the first event."""
+
+RECENT_SECONDS: Final = 10 * MINUTE
+
+# Three spans: the hour before the newest event's minute; the last ten minutes up to the source's
+# newest event; and the hour before those.
+RHYTHMS: Final = """
+WITH n AS (SELECT source, collection, max(newest_us) AS newest_us, min(begins) AS first
+    FROM projector.rate WHERE seconds = 3600 GROUP BY 1, 2),
+l AS (SELECT n.source, n.collection, n.newest_us, s.newest_us AS through_us,
+        n.newest_us / 60000000 * 60 AS ended, s.newest_us / 60000000 * 60 - $1::bigint AS turned,
+        greatest(n.newest_us / 3600000000 * 3600 - 82800, s.first) AS day, s.first
+    FROM n JOIN n AS s ON s.source = n.source AND s.collection = '')
+SELECT l.source, l.collection, l.newest_us, l.through_us, (l.newest_us / 1e6 - l.first)::float8,
+    coalesce(sum(events) FILTER (WHERE m AND begins >= ended - 3600 AND begins < ended), 0)::bigint,
+    coalesce(sum(events * events) FILTER (WHERE m AND begins >= ended - 3600
+        AND begins < ended), 0)::float8,
+    coalesce(sum(events) FILTER (WHERE m AND begins >= turned - 3600
+        AND begins < turned), 0)::bigint,
+    coalesce(sum(events * events) FILTER (WHERE m AND begins >= turned - 3600
+        AND begins < turned), 0)::float8,
+    coalesce(sum(events) FILTER (WHERE m AND begins >= turned), 0)::bigint,
+    (l.through_us / 1e6 - l.turned)::float8,
+    coalesce(sum(events) FILTER (WHERE NOT m AND begins >= day), 0)::bigint,
+    (l.newest_us / 1e6 - l.day)::float8
+FROM l JOIN (SELECT *, seconds = 60 AS m FROM projector.rate) AS r
+    ON r.source = l.source AND r.collection = l.collection
+GROUP BY l.source, l.collection, l.newest_us, l.through_us, l.first, l.turned, l.day
+ORDER BY l.source, l.collection
+"""
+
+
+class Rhythm(msgspec.Struct, frozen=True):
+    """How a collection (`ALL`: everything) came from a source.
+
+    `through_us` is the time of the newest event of the source, `observed_seconds` how long before
+    the collection's newest one the source was known. Squares are sums over minutes.
+    """
+
+    source: str
+    collection: str
+    newest_us: int
+    through_us: int
+    observed_seconds: float
+    hour_events: int
+    hour_squares: float
+    before_events: int
+    before_squares: float
+    recent_events: int
+    recent_seconds: float
+    day_events: int
+    day_seconds: float
+
+    @property
+    def day_per_second(self) -> float:
+        """The rate of the day before its newest event, or since the source is known."""
+        return self.day_events / max(self.day_seconds, MINUTE)
+
+    @property
+    def usual_per_second(self) -> float:
+        """The lower of the rates of the hour and of the day."""
+        return min(self.hour_events / HOUR, self.day_per_second)
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
+    """A collection of which nothing, or far less than before, has come since a moment (seconds
+    since 1970), by the source's own time."""
+
+    source: str
+    collection: str
+    since: float
+    seconds: float
+    usual_per_second: float
+    events_per_second: float
+
+    @property
+    def clause(self) -> str:
+        """The same in words."""
+        came = "nothing" if not self.events_per_second else f"only {self.events_per_second:,.2g}/s"
+        return (
+            f"{self.collection} has brought {came} since {moment(self.since, self.seconds)} "
+            f"(before: {self.usual_per_second:,.2g}/s)"
+        )
+
+
+def moment(at: float, seconds_ago: float) -> str:
+    """A moment as people say it, in UTC: the time, and of one long ago the day."""
+    form = "%H:%M UTC" if seconds_ago < 43_200 else "%Y-%m-%d %H:%M UTC"
+    return datetime.fromtimestamp(at, UTC).strftime(form)
+
+
+def dispersion(events: int, squares: float, minutes: int = HOUR // MINUTE) -> float:
+    """Variance to mean of counts by the minute; 1 at least, which is Poisson's."""
+    mean = events / minutes
+    if not mean:
+        return 1.0
+    return max(1.0, (squares - minutes * mean * mean) / (minutes - 1) / mean)
+
+
+def is_improbable(events: float, expected: float) -> bool:
+    """Whether so few come by chance with a probability of less than `ERROR`: by Chernoff's bound,
+    which is never below Poisson's probability, and of no events is that itself."""
+    if events >= expected:
+        return False
+    exponent = events - expected
+    if events:
+        exponent += events * math.log(expected / events)
+    return exponent < math.log(ERROR)
+
+
+def quiet_after_seconds(rhythm: Rhythm) -> float | None:
+    """How long nothing must come for it to be silence; None where that is not known yet."""
+    if rhythm.observed_seconds < HISTORY_SECONDS_MIN:
+        return None
+    rate = rhythm.usual_per_second * SHARE
+    if not rate:
+        return math.inf
+    bursts = dispersion(rhythm.hour_events, rhythm.hour_squares)
+    return max(QUIET_SECONDS_MIN, -math.log(ERROR) * bursts / rate)
+
+
+def silence_of(rhythm: Rhythm) -> Silence | None:
+    """The silence of a collection, by the time of its source: while that stands still, nothing of
+    it falls silent."""
+    after = quiet_after_seconds(rhythm)
+    if after is None:
+        return None
+    seconds = (rhythm.through_us - rhythm.newest_us) / 1e6
+    if seconds > after:
+        return _silence(rhythm, rhythm.newest_us / 1e6, seconds, rhythm.usual_per_second, 0.0)
+    return _thinned(rhythm)
+
+
+def _thinned(rhythm: Rhythm) -> Silence | None:
+    seconds = rhythm.recent_seconds
+    usual = min(rhythm.before_events / HOUR, rhythm.day_per_second)
+    bursts = dispersion(rhythm.before_events, rhythm.before_squares)
+    came = math.ceil(rhythm.recent_events / bursts)
+    if not is_improbable(came, usual * SHARE * seconds / bursts):
+        return None
+    since = rhythm.through_us / 1e6 - seconds
+    return _silence(rhythm, since, seconds, usual, rhythm.recent_events / seconds)
+
+
+def _silence(rhythm: Rhythm, since: float, seconds: float, usual: float, now: float) -> Silence:
+    return Silence(
+        source=rhythm.source,
+        collection=rhythm.collection,
+        since=since,
+        seconds=seconds,
+        usual_per_second=usual,
+        events_per_second=now,
+    )
+
+
+async def read_rhythms(connection: asyncpg.Connection) -> list[Rhythm]:
+    """How all that is counted came, by source and collection."""
+    return [Rhythm(*row) for row in await connection.fetch(RHYTHMS, RECENT_SECONDS)]
+
+
+def silences(rhythms: list[Rhythm]) -> list[Silence]:
+    """The collections that are silent, those that brought most first."""
+    found = [silence_of(rhythm) for rhythm in rhythms if rhythm.collection != ALL]
+    known = [silence for silence in found if silence is not None]
+    return sorted(known, key=lambda s: (-s.usual_per_second, s.source, s.collection))
