@@ -1,4 +1,4 @@
-"""Completeness as numbers: what a probe of an independent upstream found, and where that is kept."""
+"""Completeness as numbers: what a probe of an independent upstream found, and where it is kept."""
 
 from __future__ import annotations
 
@@ -160,7 +160,9 @@ class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
         """What is missing, in words, with what to type."""
         wrong = [s for s in self.shares if s.missing + s.missing_in_tables]
         clause = missing_clause(wrong[0], self.age_seconds + self.begun_at)
-        more = f", and of {len(wrong) - 1} more collections" if len(wrong) > 1 else ""
+        others = len(wrong) - 1
+        noun = "collection" if others == 1 else "collections"
+        more = f", and some of {others} more {noun}" if others else ""
         return f"{clause}{more}: projector probe"
 
 

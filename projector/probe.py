@@ -24,7 +24,7 @@ from projector.completeness import ProbeReport
 from projector.database import Database, close_quietly
 from projector.declare import Projection
 from projector.errors import CannotConnect
-from projector.looked import Looked, LogPart, Told
+from projector.looked import LogPart, Looked, Told
 from projector.moments import offset_at
 from projector.seen import Commit, Seen
 from projector.snapshots import snapshot, tables_of
@@ -197,7 +197,7 @@ class Probe:
 
     async def _tables(self, connection: asyncpg.Connection, after: int, looked: Looked) -> None:
         names = [projection.name for projection in self.projections]
-        checkpoints = dict(await connection.fetch(CHECKPOINTS))
+        checkpoints = {row[0]: row[1] for row in await connection.fetch(CHECKPOINTS)}
         letters = {tuple(row) for row in await connection.fetch(LETTERS, names, after)}
         for projection in self.projections:
             through = checkpoints.get(projection.name, 0)

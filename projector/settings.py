@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from math import inf
 from typing import Any, Final
 
+from projector.database import masked
 from projector.errors import UsageError
 
 PREFIX: Final = "PROJECTOR_"
@@ -108,7 +109,7 @@ def shown(settings: Settings) -> list[tuple[str, str, str, str, str]]:
     """Flag, variable, default, value in force and meaning of every setting; secrets masked."""
     names = {f.name: f.metadata["secret"] for f in fields(Settings)}
     values = [
-        "***" if secret and getattr(settings, name) else str(getattr(settings, name))
+        "***" if secret and getattr(settings, name) else masked(str(getattr(settings, name)))
         for name, secret in names.items()
     ]
     return [

@@ -104,11 +104,15 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def clause(self) -> str:
         """The same in words."""
-        came = "nothing" if not self.events_per_second else f"only {self.events_per_second:,.2g}/s"
+        now = self.events_per_second
         return (
-            f"{self.collection} has brought {came} since {moment(self.since, self.seconds)} "
-            f"(before: {self.usual_per_second:,.2g}/s)"
+            f"{self.collection} has brought {f'only {_rate(now)}' if now else 'nothing'} since "
+            f"{moment(self.since, self.seconds)} (before: {_rate(self.usual_per_second)})"
         )
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.1f}/s" if per_second >= 1 else f"{per_second:.2g}/s"
 
 
 def moment(at: float, seconds_ago: float) -> str:

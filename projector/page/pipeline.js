@@ -1,6 +1,7 @@
 // The pipeline as it runs: sources, log, tables, aggregates, with the rates on the edges. The drawing
 // is made when its parts change; between that only texts and classes do.
 import { count, drawn, rate, setText } from "./dom.js";
+import { isSilent } from "./tables.js";
 
 const ROW = 30;
 const NARROW = 720;
@@ -36,7 +37,7 @@ function nodesOf({ status, sample, redis }) {
       label: short(s.name),
       detail: streams.has(s.name) ? `${count(streams.get(s.name).entries)} waiting` : "",
       rate: s.events_per_second,
-      level: s.owner === null ? "idle" : s.idle_seconds > 60 ? "warn" : "good",
+      level: s.owner === null ? "idle" : isSilent(s) ? "warn" : "good",
     })),
     {
       column: 1,

@@ -13,6 +13,16 @@ const SOURCES = [
   { name: "repeats", kind: "number" }, { name: "undecodable", kind: "number" },
   { name: "heard", kind: "number" }, { name: "run by", kind: "text wide" },
 ];
+const COMPLETE = [
+  { name: "collection" }, { name: "seen upstream", kind: "number" },
+  { name: "not in the log", kind: "number" }, { name: "not in its table", kind: "number" },
+  { name: "missing since, UTC", kind: "number" }, { name: "missing, all probes", kind: "number wide" },
+];
+const SILENCES = [
+  { name: "silent collection" }, { name: "source", kind: "text wide" },
+  { name: "for", kind: "number" }, { name: "before, events/s", kind: "number" },
+  { name: "events/s", kind: "number" },
+];
 const REASONS = [
   { name: "of" }, { name: "stage" }, { name: "reason" }, { name: "letters", kind: "number" },
 ];
@@ -27,6 +37,7 @@ export function drawTables(state) {
     REASONS,
     status.dead_letters.map((x) => ({ cells: [x.where, x.stage, x.reason, count(x.count)] })),
   );
+  drawComplete(status);
   drawAudit(status.audit);
   drawRebuilds(status.rebuilds);
   drawDisk(state);
@@ -70,11 +81,37 @@ function projectionRow(p) {
 
 function sourceRow(s) {
   return {
-    level: s.owner !== null && s.idle_seconds > 60 ? "warn" : "",
+    level: isSilent(s) ? "warn" : "",
     cells: [
       s.name, count(s.events), rate(s.events_per_second), count(s.duplicates),
       count(s.undecodable), `${seconds(s.idle_seconds)} ago`, owner(s.owner),
     ],
+  };
+}
+
+export function isSilent(s) {
+  return s.owner !== null && s.quiet_after_seconds !== null && s.idle_seconds > s.quiet_after_seconds;
+}
+
+function drawComplete({ probe, silences }) {
+  byId("complete-card").hidden = probe === null && silences.length === 0;
+  setText(
+    byId("probed"),
+    probe === null ? "" : `what ${probe.upstream} said, ${seconds(probe.age_seconds)} ago`,
+  );
+  fillTable(byId("complete"), COMPLETE, (probe?.shares ?? []).filter((s) => s.seen > 0).map(shareRow));
+  fillTable(byId("silences"), SILENCES, silences.map((s) => ({
+    level: "warn",
+    cells: [s.collection, s.source, seconds(s.seconds), rate(s.usual_per_second), rate(s.events_per_second)],
+  })));
+}
+
+function shareRow(s) {
+  const lost = s.missing + s.missing_in_tables;
+  const since = s.missing_since === null ? "" : new Date(s.missing_since * 1000).toISOString().slice(0, 16).replace("T", " ");
+  return {
+    level: lost ? "bad" : "",
+    cells: [s.collection, count(s.seen), count(s.missing), count(s.missing_in_tables), since, count(s.missing_total)],
   };
 }
 

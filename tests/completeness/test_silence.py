@@ -92,17 +92,20 @@ async def test_a_source_is_silent_by_its_own_past(
     await create(database)
     connection = await database.connect("test")
     lines = history(now_us() - 180 * MINUTE_US, 179, FOLLOW)
-    async with JetstreamServer(lines) as server:
-        async with ingesting(database, f"{server.url}?cursor=1", Settings(batch_events_max=5)):
-            await watch.until(lambda: watch.count(HEARD), len(lines) - 5)
-            for idle, silent in ((600, False), (3000, True)):
-                await watch.execute(
-                    "UPDATE projector.source_cursor SET updated_at = now() - $1 * interval '1 s'",
-                    idle,
-                )
-                status = await read_status(connection, DECLARATIONS)
-                assert [s.is_silent for s in status.sources] == [silent]
-                assert ("has brought nothing for" in status.sentence) is silent
+    settings = Settings(batch_events_max=5)
+    async with (
+        JetstreamServer(lines) as server,
+        ingesting(database, f"{server.url}?cursor=1", settings),
+    ):
+        await watch.until(lambda: watch.count(HEARD), len(lines) - 5)
+        for idle, silent in ((600, False), (3000, True)):
+            await watch.execute(
+                "UPDATE projector.source_cursor SET updated_at = now() - $1 * interval '1 s'",
+                idle,
+            )
+            status = await read_status(connection, DECLARATIONS)
+            assert [s.is_silent for s in status.sources] == [silent]
+            assert ("has brought nothing for" in status.sentence) is silent
     await connection.close()
 
 

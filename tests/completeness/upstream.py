@@ -46,7 +46,8 @@ def commit(
             made["subject"] = subject
         else:
             made["text"] = f"the {number}th"
-        operation |= {"record": made if record is None else record, "cid": CID}
+        full = {"$type": collection, **(made if record is None else record)}
+        operation |= {"record": full, "cid": CID}
     message = {"did": did, "time_us": time_us or now_us(), "kind": "commit", "commit": operation}
     return json.dumps(message).encode()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from projector.completeness import ProbeStatus, ShareStatus
+from projector.silence import Silence
 from projector.status import (
     AuditStatus,
     BuildStatus,
@@ -14,6 +17,8 @@ from projector.status import (
 )
 
 HEAD = 41_210_332
+AT = 1_764_424_920.0  # 14:02 UTC
+LIKE, POST = "app.bsky.feed.like", "app.bsky.feed.post"
 
 
 def projection(
@@ -42,6 +47,8 @@ def status(
     builds: tuple[BuildStatus, ...] = (),
     differences: int = 0,
     proven: int = 10,
+    silences: tuple[Silence, ...] = (),
+    probe: ProbeStatus | None = None,
 ) -> Status:
     return Status(
         head=HEAD,
@@ -52,6 +59,29 @@ def status(
             accounts=10, proven=proven, as_of=HEAD, complete_as_of=None, differences=differences
         ),
         rebuilds=list(builds),
+        silences=list(silences),
+        probe=probe,
+    )
+
+
+def silence(collection: str, now: float = 0.0) -> Silence:
+    return Silence(
+        source="jetstream", collection=collection, since=AT, seconds=600.0, usual_per_second=612.4,
+        events_per_second=now,
+    )  # fmt: skip
+
+
+def share(collection: str, seen: int, missing: int, in_tables: int = 0) -> ShareStatus:
+    since = AT if missing or in_tables else None
+    return ShareStatus(
+        collection=collection, seen=seen, missing=missing, missing_in_tables=in_tables,
+        missing_since=since, seen_total=seen, missing_total=missing + in_tables,
+    )  # fmt: skip
+
+
+def probe(*shares: ShareStatus, age: float = 60.0) -> ProbeStatus:
+    return ProbeStatus(
+        upstream="wss://h/subscribe", begun_at=AT + 3600, age_seconds=age, shares=list(shares)
     )
 
 
@@ -110,6 +140,47 @@ CASES = {
         status(projection(lag=7, seconds=0.3), sources=(source(idle=75.0),)),
         "warn",
         f"{IN_STEP}, 0 differences; jetstream has brought nothing for 75 s.",
+    ),
+    "silence by a long past of few events": (
+        status(
+            projection(lag=7, seconds=0.3),
+            sources=(msgspec.structs.replace(source(idle=75.0), quiet_after_seconds=110.0),),
+        ),
+        "good",
+        f"{IN_STEP}, 0 differences.",
+    ),
+    "silent collections": (
+        status(
+            projection(lag=7, seconds=0.3),
+            sources=(source(),),
+            silences=(silence(LIKE), silence(POST, 1.2), *map(silence, "abc")),
+        ),
+        "warn",
+        f"{IN_STEP}, 0 differences; {LIKE} has brought nothing since 14:02 UTC (before: 612.4/s): "
+        f"projector probe; {POST} has brought only 1.2/s since 14:02 UTC (before: 612.4/s): "
+        "projector probe; a has brought nothing since 14:02 UTC (before: 612.4/s): projector "
+        "probe; 2 more collections are as silent.",
+    ),
+    "the incident": (
+        status(
+            projection(lag=7, seconds=0.3), probe=probe(share(LIKE, 1000, 998), share(POST, 9, 0))
+        ),
+        "bad",
+        f"{IN_STEP}, 0 differences; 99.8 % of {LIKE} records are missing since 14:02 UTC: "
+        "projector probe.",
+    ),
+    "missing in the tables": (
+        status(
+            projection(lag=7, seconds=0.3), probe=probe(share(LIKE, 100, 0, 7), share(POST, 9, 1))
+        ),
+        "bad",
+        f"{IN_STEP}, 0 differences; 7.0 % of {LIKE} records are missing in the tables since 14:02 "
+        "UTC, and some of 1 more collection: projector probe.",
+    ),
+    "a probe of long ago": (
+        status(projection(lag=7, seconds=0.3), probe=probe(share(LIKE, 1000, 998), age=7200.0)),
+        "good",
+        f"{IN_STEP}, 0 differences.",
     ),
     "differences": (
         status(projection(lag=7, seconds=0.3), differences=2),
