@@ -22,6 +22,7 @@ from projector.commands import (
     basic,
     certify,
     demo,
+    doctor,
     explain,
     flow,
     forget,
@@ -59,6 +60,7 @@ app.command(flow.ingest)
 app.command(flow.run)
 app.command(basic.status)
 app.command(verify.verify)
+app.command(doctor.doctor)
 app.command(probe.probe)
 app.command(explain.explain)
 app.command(explain.history)

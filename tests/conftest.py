@@ -15,7 +15,7 @@ import pytest
 from projector.database import Database
 from projector.embedded_postgres import CONFIGURATION, EmbeddedPostgres
 from tests.support.harness import Stage
-from tests.support.postgres import DEBIAN_BINARIES, FAST
+from tests.support.postgres import FAST, binaries_of
 
 _numbers = itertools.count(1)
 
@@ -23,13 +23,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
     """A running server: the wheel's PostgreSQL 18, and Debian's 15 for tests that ask for both."""
-    binaries = None
-    if request.param == "debian15":
-        if not DEBIAN_BINARIES.exists():
-            if os.environ.get("CI") == "true":
-                pytest.fail("Debian's postgresql-15 is missing, and CI must not skip it")
-            pytest.skip("needs Debian's postgresql-15")
-        binaries = DEBIAN_BINARIES
+    binaries = binaries_of(request.param)
     with tempfile.TemporaryDirectory(prefix="pj", ignore_cleanup_errors=True) as folder:
         server = EmbeddedPostgres(
             Path(folder), binaries=binaries, configuration=CONFIGURATION + FAST
