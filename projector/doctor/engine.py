@@ -74,9 +74,13 @@ async def _unindexed(case: Case) -> list[Finding]:
     names = [name for name, _, is_valid in rows if not is_valid]
     if not names:
         return []
-    return [_finding("unindexed-partition", "warn", f"{len(names)} full partitions of the log have "
-                     f"no index by account, such as {names[0]}: heal, explain and the audit read "
-                     "them whole", "projector run, which makes them within a minute")]  # fmt: skip
+    many = "partitions of the log have" if len(names) > 1 else "partition of the log has"
+    cause = (
+        f"{len(names)} full {many} no index by account, such as {names[0]}: heal, explain and the "
+        "audit read them whole"
+    )
+    cure = "projector run, which makes them within a minute"
+    return [_finding("unindexed-partition", "warn", cause, cure)]
 
 
 async def _cursors(case: Case) -> list[Finding]:
