@@ -34,6 +34,9 @@ MARGIN_SECONDS: Final = 120.0
 """How long before the listening began an event may have been appended that is then heard: by so
 much the upstream may be slower than the source."""
 
+FIRST_SECONDS_MAX: Final = 15.0
+"""How long to wait for the upstream's first word."""
+
 READ_EVENTS: Final = 5_000
 URIS_MAX: Final = 5_000
 
@@ -91,10 +94,18 @@ def independent_upstream(sources: Sequence[str]) -> str:
 
 
 async def listen(source: Source, seconds: float, seen: Seen) -> None:
-    """Takes what the upstream says for so long."""
+    """Takes what the upstream says for so long, from the first on that it says."""
+    now = asyncio.get_running_loop().time
+    first = True
     with suppress(TimeoutError):
-        async with asyncio.timeout(seconds), aclosing(source.batches(None)) as batches:
+        async with (
+            asyncio.timeout(max(seconds, FIRST_SECONDS_MAX)) as limit,
+            aclosing(source.batches(None)) as batches,
+        ):
             async for batch in batches:
+                if first:
+                    first = False
+                    limit.reschedule(now() + seconds)
                 for event in batch.events:
                     seen.add(event)
 
@@ -130,8 +141,9 @@ class Probe:
         await listen(self.source, self.seconds, self.seen)
         if not self.seen.commits:
             raise CannotConnect(
-                f"{self.source.name} brought nothing in {self.seconds:g} s, so nothing can be "
-                "compared; name another host by --upstream, or give it more --seconds"
+                f"{self.source.name} brought nothing in {max(self.seconds, FIRST_SECONDS_MAX):g} "
+                "s, so nothing can be compared; name another host by --upstream, or give it more "
+                "--seconds"
             )
         self.say(f"{len(self.seen.commits):,} commits; waiting {self.grace_seconds:g} s for them")
         await asyncio.sleep(self.grace_seconds)

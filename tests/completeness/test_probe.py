@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from projector import probe as probe_module
 from projector.commands.flow import into_log
 from projector.completeness import ProbeReport
 from projector.daemon import Daemon
@@ -70,8 +71,13 @@ async def test_all_that_was_heard_is_there(database: Database, ready: Place) -> 
         commit(26, POST, did=gone),
     ]  # fmt: skip
     account = {"active": False, "did": gone, "status": "deleted", "seq": 1, "time": "x"}
+    service = {"type": "AtprotoPersonalDataServer", "serviceEndpoint": "https://morel.example"}
+    identity = {"did": gone, "handle": "a.test", "didDoc": {"service": [service]}, "seq": 1}
+    resolved = json.dumps(
+        {"did": gone, "time_us": now_us(), "kind": "identity", "identity": identity}
+    )
     removal = json.dumps({"did": gone, "time_us": now_us(), "kind": "account", "account": account})
-    await ingest(database, ready, [*lines, removal.encode()], "all")
+    await ingest(database, ready, [*lines, resolved.encode(), removal.encode()], "all")
     await project(database)
     async with JetstreamServer() as server:
         report = await probed(database, server, lines)
@@ -79,6 +85,7 @@ async def test_all_that_was_heard_is_there(database: Database, ready: Place) -> 
     assert report.is_complete
     assert report.samples == []
     shares = {s.name: (s.seen, s.expected) for s in report.collections}
+    assert {s.name: s.seen for s in report.hosts} == {"unknown": 25, "morel.example": 1}
     assert shares == {POST: (22, 19), FOLLOW: (2, 2), LIKE: (1, 0), "com.example.thing": (1, 0)}
 
 
@@ -112,8 +119,9 @@ async def test_what_is_not_applied_yet_is_not_missing(database: Database, ready:
 
 
 async def test_an_upstream_that_says_nothing_proves_nothing(
-    database: Database, ready: Place
+    database: Database, ready: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(probe_module, "FIRST_SECONDS_MAX", 0.3)
     async with JetstreamServer() as server:
         probe = Probe(database, source_of(server.url, Settings()), PROJECTIONS, "bsky",
                       seconds=0.3, grace_seconds=60.0)  # fmt: skip
@@ -143,8 +151,9 @@ async def test_the_command_says_it_and_ends_with_1(database: Database, ready: Pl
 
 
 async def test_the_daemon_probes_and_all_say_what_it_found(
-    database: Database, ready: Place, watch: Watch
+    database: Database, ready: Place, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(probe_module, "FIRST_SECONDS_MAX", 1.0)
     lines = [commit(n, LIKE) for n in range(1, 401)]
     await ingest(database, ready, [*lines[:8], commit(999, POST)], "few")
     stop = asyncio.Event()
