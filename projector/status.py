@@ -331,6 +331,8 @@ def kind_of(declaration: Declaration) -> str:
     if isinstance(declaration, Fed):
         return "aggregate" if isinstance(declaration, Aggregate) else "derived"
     return "table"
+
+
 def _quiet_after_seconds(rhythm: Rhythm | None) -> float | None:
     after = quiet_after_seconds(rhythm) if rhythm is not None else None
     if after is None:

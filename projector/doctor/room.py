@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from typing import Final
 
-from projector.declare import Aggregate
+from projector.declare import Fed
 from projector.doctor.finding import Case, Finding, Severity, size
 
 AREA: Final = "room"
@@ -106,9 +106,9 @@ async def _connections(case: Case) -> list[Finding]:
     row = await case.connection.fetchrow(CONNECTIONS)
     assert row is not None
     allowed, others, of_role, of_database = row
-    aggregates = sum(isinstance(d, Aggregate) for d in case.declarations)
+    fed = sum(isinstance(d, Fed) for d in case.declarations)
     # A projection applies over one connection, and looks ahead over another.
-    needed = 2 * (len(case.declarations) - aggregates) + aggregates + CONNECTIONS_BESIDE
+    needed = 2 * (len(case.declarations) - fed) + fed + CONNECTIONS_BESIDE
     free = min(allowed - others, of_role, of_database)
     if free >= needed:
         return []
