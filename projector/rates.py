@@ -27,7 +27,7 @@ MINUTE: Final = 60
 HOUR: Final = 3600
 WRITE_SECONDS: Final = 10.0
 PRUNE_SECONDS: Final = 3600.0
-COLLECTIONS_MAX: Final = 500
+COLLECTIONS_MAX: Final = 200
 """Collections of a source that are counted by themselves: anybody may invent more."""
 
 MINUTES_KEPT_SECONDS: Final = 130 * MINUTE

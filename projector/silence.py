@@ -10,13 +10,16 @@ hour to compare with, and what is rare needs a long silence.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 import asyncpg
 import msgspec
 
-from projector.rates import ALL, HOUR, MINUTE
+from projector.rates import ALL, HOUR, MINUTE, MINUTES_KEPT_SECONDS
 
 ERROR: Final = 1e-6
 SHARE: Final = 0.25
@@ -30,11 +33,15 @@ HISTORY_SECONDS_MIN: Final = 2 * HOUR
 
 RECENT_SECONDS: Final = 10 * MINUTE
 
+EVENTS_MIN: Final = 60
+"""Fewer a day, and no silence of less than most of a day says anything."""
+
 # Three spans: the hour before the newest event's minute; the last ten minutes up to the source's
 # newest event; and the hour before those.
 RHYTHMS: Final = """
 WITH n AS (SELECT source, collection, max(newest_us) AS newest_us, min(begins) AS first
-    FROM projector.rate WHERE seconds = 3600 GROUP BY 1, 2),
+    FROM projector.rate WHERE seconds = 3600 GROUP BY 1, 2
+    HAVING sum(events) >= $2 OR collection = ''),
 l AS (SELECT n.source, n.collection, n.newest_us, s.newest_us AS through_us,
         n.newest_us / 60000000 * 60 AS ended, s.newest_us / 60000000 * 60 - $1::bigint AS turned,
         greatest(n.newest_us / 3600000000 * 3600 - 82800, s.first) AS day, s.first
@@ -58,11 +65,20 @@ ORDER BY l.source, l.collection
 """
 
 
+# When there was anything of a source, by the minute and by the hour.
+HEARD: Final = """
+SELECT source, seconds, begins FROM projector.rate WHERE collection = '' ORDER BY 1, 2, 3
+"""
+
+
 class Rhythm(msgspec.Struct, frozen=True):
     """How a collection (`ALL`: everything) came from a source.
 
     `through_us` is the time of the newest event of the source, `observed_seconds` how long before
-    the collection's newest one the source was known. Squares are sums over minutes.
+    the collection's newest one the source was known. Squares are sums over minutes. `heard_seconds`
+    is how much of the time since its newest event there was something of the source, and
+    `recent_seconds` how much of the last ten minutes: gaps of a source are no silence of what it
+    brings.
     """
 
     source: str
@@ -78,6 +94,7 @@ class Rhythm(msgspec.Struct, frozen=True):
     recent_seconds: float
     day_events: int
     day_seconds: float
+    heard_seconds: float = 0.0
 
     @property
     def day_per_second(self) -> float:
@@ -158,20 +175,22 @@ def silence_of(rhythm: Rhythm) -> Silence | None:
     if after is None:
         return None
     seconds = (rhythm.through_us - rhythm.newest_us) / 1e6
-    if seconds > after:
+    if rhythm.heard_seconds > after:
         return _silence(rhythm, rhythm.newest_us / 1e6, seconds, rhythm.usual_per_second, 0.0)
     return _thinned(rhythm)
 
 
 def _thinned(rhythm: Rhythm) -> Silence | None:
     seconds = rhythm.recent_seconds
+    if not seconds:
+        return None
     usual = min(rhythm.before_events / HOUR, rhythm.day_per_second)
     bursts = dispersion(rhythm.before_events, rhythm.before_squares)
     came = math.ceil(rhythm.recent_events / bursts)
     if not is_improbable(came, usual * SHARE * seconds / bursts):
         return None
-    since = rhythm.through_us / 1e6 - seconds
-    return _silence(rhythm, since, seconds, usual, rhythm.recent_events / seconds)
+    since = rhythm.through_us / 1e6 - RECENT_SECONDS
+    return _silence(rhythm, since, RECENT_SECONDS, usual, rhythm.recent_events / seconds)
 
 
 def _silence(rhythm: Rhythm, since: float, seconds: float, usual: float, now: float) -> Silence:
@@ -186,8 +205,37 @@ def _silence(rhythm: Rhythm, since: float, seconds: float, usual: float, now: fl
 
 
 async def read_rhythms(connection: asyncpg.Connection) -> list[Rhythm]:
-    """How all that is counted came, by source and collection."""
-    return [Rhythm(*row) for row in await connection.fetch(RHYTHMS, RECENT_SECONDS)]
+    """How all that is counted came, by source and collection; without what is rare."""
+    heard: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    for source, seconds, begins in await connection.fetch(HEARD):
+        heard[source, seconds].append(begins)
+    rows = await connection.fetch(RHYTHMS, RECENT_SECONDS, EVENTS_MIN)
+    return [_heard(Rhythm(*row), heard) for row in rows]
+
+
+def _heard(rhythm: Rhythm, heard: Mapping[tuple[str, int], list[int]]) -> Rhythm:
+    """With what was really heard of the source; of minutes beside a gap nothing is known."""
+    minutes = heard.get((rhythm.source, MINUTE), [])
+    hours = heard.get((rhythm.source, HOUR), [])
+    seconds = (rhythm.through_us - rhythm.newest_us) / 1e6
+    ended, turned = (us // 60_000_000 * MINUTE for us in (rhythm.newest_us, rhythm.through_us))
+    if seconds > MINUTES_KEPT_SECONDS:
+        since = float(HOUR * _between(hours, ended, turned // HOUR * HOUR))
+    else:
+        whole = _between(minutes, ended, turned)
+        is_gapless = whole == max((turned - ended) // MINUTE - 1, 0)
+        since = seconds if is_gapless else float(MINUTE * max(whole - 1, 0))
+    recent = _between(minutes, turned - RECENT_SECONDS - 1, turned)
+    is_gapless = recent == RECENT_SECONDS // MINUTE
+    return msgspec.structs.replace(
+        rhythm,
+        heard_seconds=min(since, seconds),
+        recent_seconds=rhythm.recent_seconds if is_gapless else MINUTE * max(recent - 1.0, 0.0),
+    )
+
+
+def _between(begins: list[int], after: int, before: int) -> int:
+    return max(bisect_left(begins, before) - bisect_right(begins, after), 0)
 
 
 def silences(rhythms: list[Rhythm]) -> list[Silence]:

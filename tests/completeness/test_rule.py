@@ -33,6 +33,7 @@ def rhythm(
     observed_seconds: float = DAY,
     squares: float | None = None,
     collection: str = "like",
+    heard: float | None = None,
 ) -> Rhythm:
     """A collection that came evenly: so many events in each minute of the hour, and of the day."""
     even = 60 * per_minute**2 if squares is None else squares
@@ -43,7 +44,7 @@ def rhythm(
         through_us=NOW_US, observed_seconds=observed_seconds, hour_events=round(60 * per_minute),
         hour_squares=even, before_events=round(60 * per_minute), before_squares=even,
         recent_events=round(10 * recent), recent_seconds=600.0, day_events=round(1440 * day),
-        day_seconds=float(DAY),
+        day_seconds=float(DAY), heard_seconds=silent_seconds if heard is None else heard,
     )  # fmt: skip
 
 
@@ -92,6 +93,11 @@ def test_nothing_is_silent_before_there_is_a_past() -> None:
     assert quiet_after_seconds(rhythm(600.0, observed_seconds=7_199)) is None
     assert silence_of(rhythm(600.0, silent_seconds=7_000, observed_seconds=7_199)) is None
     assert silence_of(rhythm(600.0, silent_seconds=7_000, observed_seconds=7_201)) is not None
+
+
+def test_a_gap_of_the_source_is_no_silence_of_what_it_brings() -> None:
+    assert silence_of(rhythm(600.0, silent_seconds=36_000, heard=20.0)) is None
+    assert silence_of(rhythm(600.0, silent_seconds=36_000, heard=40.0)) is not None
 
 
 def test_both_the_hour_and_the_day_must_say_so() -> None:
@@ -190,4 +196,5 @@ def as_read(minutes: list[int], newest: float, now: float) -> Rhythm:
         before_squares=float(sum(n * n for n in before)),
         recent_events=sum(minutes[turned : int(now // 60)]), recent_seconds=600.0,
         day_events=sum(minutes[day // 60 : ended + 1]), day_seconds=newest - day,
+        heard_seconds=now - newest,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from projector.exposition import Exposition
 from projector.observer import Observer
 from projector.rates import Rates, is_live
 from projector.settings import Settings
+from projector.silence import read_rhythms, silences
 from projector.state import headline
 from projector.status import read_status
 from tests.completeness.upstream import FOLLOW, LIKE, POST, commit, ingesting, now_us
@@ -82,6 +83,31 @@ async def test_a_collection_that_goes_quiet_is_said_at_once_and_no_other(
             assert f'projector_silent_collections{{source="{server.url}"}} 1.0' in text
             assert f'projector_collection_silent_seconds{{collection="{LIKE}"' in text
     await (observer._connection or pytest.fail()).close()
+
+
+async def test_after_a_gap_of_the_source_nothing_is_silent(
+    database: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a collection that has yet to come again, nothing is known of the time in between."""
+    monkeypatch.setattr(rates, "WRITE_SECONDS", 0.0)
+    await create(database)
+    connection = await database.connect("test")
+    begin_us = now_us() - 400 * MINUTE_US
+    counted = Rates("jetstream")
+    for line in (*range(180), 290, 291):
+        at_us = begin_us + line * MINUTE_US
+        names = (FOLLOW, LIKE) if line < 180 else (FOLLOW,)
+        counted.add([event(at_us + n, name) for name in names for n in range(30)])
+        await counted.write(connection)
+    assert silences(await read_rhythms(connection)) == []
+    for line in range(292, 330):
+        counted.add([event(begin_us + line * MINUTE_US, FOLLOW)] * 30)
+        await counted.write(connection)
+    found = silences(await read_rhythms(connection))
+    assert [(s.collection, s.since) for s in found] == [
+        (LIKE, pytest.approx((begin_us + 179 * MINUTE_US) / 1e6, abs=1))
+    ]
+    await connection.close()
 
 
 async def test_a_source_is_silent_by_its_own_past(
