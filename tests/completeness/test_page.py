@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-
 from playwright.async_api import expect
 
 from projector.completeness import ProbeReport, Share, put_report
@@ -34,7 +31,7 @@ INSERT INTO projector.lease SELECT 'source jetstream', 'host:1', pid, backend_st
 
 
 async def test_what_is_missing_and_what_is_silent(
-    ready: Place, database: Database, watch: Watch, tmp_path: Path
+    ready: Place, database: Database, watch: Watch
 ) -> None:
     shares = [
         Share(name=LIKE, seen=1000, missing=998, missing_since=1_764_424_920.0),
@@ -62,5 +59,3 @@ async def test_what_is_missing_and_what_is_silent(
             assert await it.page.get_attribute("body", "data-level") == "bad"
             assert await it.fits()
             assert it.complaints == []
-            await asyncio.to_thread((tmp_path / "page.png").write_bytes,
-                                    await it.page.screenshot(full_page=True))  # fmt: skip

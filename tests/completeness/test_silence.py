@@ -47,16 +47,17 @@ async def test_a_collection_that_goes_quiet_is_said_at_once_and_no_other(
     monkeypatch.setattr(rates, "WRITE_SECONDS", 0.0)
     await create(database)
     begin_us = now_us() - 200 * MINUTE_US
-    settings = Settings(batch_events_max=5)
+    # As small as when they come one by one: each minute has one.
+    settings = Settings(batch_events_max=2)
     observer = Observer(database, DECLARATIONS)
     async with JetstreamServer(history(begin_us, 60, LIKE, FOLLOW)) as server:
         source = f"{server.url}?cursor=1"
         async with ingesting(database, source, settings):
             heard = 360
-            await watch.until(lambda: watch.count(HEARD), heard - 5)
+            await watch.until(lambda: watch.count(HEARD), heard - 2)
             # In its first hour nothing is called silent, whatever stays away.
             server.append(*history(begin_us + 60 * MINUTE_US, 25, FOLLOW, first=1000))
-            await watch.until(lambda: watch.count(HEARD), heard + 70)
+            await watch.until(lambda: watch.count(HEARD), heard + 73)
             await observer.look()
             assert observer.latest is not None
             assert observer.latest.status.silences == []
@@ -64,7 +65,7 @@ async def test_a_collection_that_goes_quiet_is_said_at_once_and_no_other(
             server.append(*history(begin_us + 85 * MINUTE_US, 85, LIKE, FOLLOW, first=2000))
             server.append(*history(begin_us + 170 * MINUTE_US, 30, FOLLOW, first=4000))
             server.append(commit(5000, FOLLOW), commit(5001, POST))
-            await watch.until(lambda: watch.count(HEARD), heard + 75 + 510 + 85)
+            await watch.until(lambda: watch.count(HEARD), heard + 75 + 510 + 88)
             await observer.look()
             assert observer.latest is not None
             status = observer.latest.status
