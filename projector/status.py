@@ -175,9 +175,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """The state in one sentence: all is well, or what is not and what to type."""
-        parts = [self._of_projections(), *self._of_sources(), *self._of_silences()]
-        if self.probe is not None and self.probe.missing:
-            parts.append(self.probe.clause)
+        # First of all: what is not there is not in step either.
+        parts = [self.probe.clause] if self.probe is not None and self.probe.missing else []
+        parts += [self._of_projections(), *self._of_sources(), *self._of_silences()]
         letters = sum(letter.count for letter in self.dead_letters)
         if letters:
             noun = "letter" if letters == 1 else "letters"

@@ -102,16 +102,19 @@ function drawComplete({ probe, silences }) {
   fillTable(byId("complete"), COMPLETE, (probe?.shares ?? []).filter((s) => s.seen > 0).map(shareRow));
   fillTable(byId("silences"), SILENCES, silences.map((s) => ({
     level: "warn",
-    cells: [s.collection, s.source, seconds(s.seconds), rate(s.usual_per_second), rate(s.events_per_second)],
+    cells: [short(s.collection), s.source, seconds(s.seconds), rate(s.usual_per_second), rate(s.events_per_second)],
   })));
 }
+
+// A phone has no room for what all of them begin with.
+const short = (collection) => collection.replace(/^app\.bsky\./, "");
 
 function shareRow(s) {
   const lost = s.missing + s.missing_in_tables;
   const since = s.missing_since === null ? "" : new Date(s.missing_since * 1000).toISOString().slice(0, 16).replace("T", " ");
   return {
     level: lost ? "bad" : "",
-    cells: [s.collection, count(s.seen), count(s.missing), count(s.missing_in_tables), since, count(s.missing_total)],
+    cells: [short(s.collection), count(s.seen), count(s.missing), count(s.missing_in_tables), since, count(s.missing_total)],
   };
 }
 

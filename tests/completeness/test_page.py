@@ -52,10 +52,15 @@ async def test_what_is_missing_and_what_is_silent(
         async with opened(browser, served.url, size="phone") as it:
             complete = it.page.locator("#complete tbody tr")
             await expect(complete).to_have_count(2, timeout=20_000)
-            assert (await complete.first.inner_text()).split()[:4] == [LIKE, "1,000", "998", "0"]
+            assert (await complete.first.inner_text()).split()[:4] == [
+                "feed.like",
+                "1,000",
+                "998",
+                "0",
+            ]
             await expect(it.page.locator("#silences tbody tr")).to_have_count(1)
-            await expect(it.page.locator("#silences")).to_contain_text("app.bsky.graph.follow")
-            await expect(it.page.locator("#more")).to_contain_text(f"99.8 % of {LIKE} records")
+            await expect(it.page.locator("#silences")).to_contain_text("graph.follow")
+            await expect(it.page.locator("#sentence")).to_contain_text(f"99.8 % of {LIKE} records")
             assert await it.page.get_attribute("body", "data-level") == "bad"
             assert await it.fits()
             assert it.complaints == []

@@ -166,16 +166,16 @@ CASES = {
             projection(lag=7, seconds=0.3), probe=probe(share(LIKE, 1000, 998), share(POST, 9, 0))
         ),
         "bad",
-        f"{IN_STEP}, 0 differences; 99.8 % of {LIKE} records are missing since 14:02 UTC: "
-        "projector probe.",
+        f"99.8 % of {LIKE} records are missing since 14:02 UTC: projector probe; {IN_STEP}, "
+        "0 differences.",
     ),
     "missing in the tables": (
         status(
             projection(lag=7, seconds=0.3), probe=probe(share(LIKE, 100, 0, 7), share(POST, 9, 1))
         ),
         "bad",
-        f"{IN_STEP}, 0 differences; 7.0 % of {LIKE} records are missing in the tables since 14:02 "
-        "UTC, and some of 1 more collection: projector probe.",
+        f"7.0 % of {LIKE} records are missing in the tables since 14:02 UTC, and some of 1 more "
+        f"collection: projector probe; {IN_STEP}, 0 differences.",
     ),
     "a probe of long ago": (
         status(projection(lag=7, seconds=0.3), probe=probe(share(LIKE, 1000, 998), age=7200.0)),
