@@ -14,6 +14,9 @@ COLLECTIONS_MAX: Final = 100
 OTHERS: Final = "others"
 """In place of the collections, or hosts, that come after the first `COLLECTIONS_MAX`."""
 
+COLLECTIONS_KEPT_MAX: Final = 2 * COLLECTIONS_MAX
+"""Of how many the database keeps what all probes found."""
+
 SPOKEN_OF_SECONDS_MAX: Final = 3_600.0
 """What a probe found longer ago is no longer said."""
 
@@ -39,6 +42,12 @@ ON CONFLICT (collection) DO UPDATE SET seen = excluded.seen, missing = excluded.
         THEN coalesce(s.missing_since, excluded.missing_since) END,
     seen_total = s.seen_total + excluded.seen_total,
     missing_total = s.missing_total + excluded.missing_total
+"""
+# Anybody may invent collections: those with nothing missing, and seen least, are forgotten.
+PRUNE: Final = """
+DELETE FROM projector.probe_share WHERE collection IN (
+    SELECT collection FROM projector.probe_share
+    ORDER BY missing_since IS NULL, seen_total DESC, collection OFFSET $1)
 """
 PROBE: Final = """
 SELECT upstream, extract(epoch FROM begun_at)::float8,
@@ -211,6 +220,7 @@ async def put_report(connection: asyncpg.Connection, report: ProbeReport) -> Non
         await connection.execute(PUT, report.upstream, report.begun_at, json)
         await connection.execute(UNSEEN, columns[0])
         await connection.execute(PUT_SHARES, *columns)
+        await connection.execute(PRUNE, COLLECTIONS_KEPT_MAX)
 
 
 async def read_probe(connection: asyncpg.Connection) -> ProbeStatus | None:

@@ -35,7 +35,7 @@ RUN: Final[Mapping[str, str]] = {
     "audit_account": "SELECT, INSERT, UPDATE, DELETE",
     "finding": "SELECT, INSERT, UPDATE, DELETE",
     "probe": "SELECT, INSERT, UPDATE",
-    "probe_share": "SELECT, INSERT, UPDATE",
+    "probe_share": "SELECT, INSERT, UPDATE, DELETE",
 }
 OWNERSHIP: Final = "the ownership of projector.event_log, of which it makes partitions"
 TABLES: Final = "SELECT, INSERT, UPDATE, DELETE"

@@ -11,7 +11,13 @@ import pytest
 
 from projector import probe as probe_module
 from projector.commands.flow import into_log
-from projector.completeness import ProbeReport
+from projector.completeness import (
+    COLLECTIONS_KEPT_MAX,
+    ProbeReport,
+    Share,
+    put_report,
+    read_probe,
+)
 from projector.daemon import Daemon
 from projector.database import Database
 from projector.errors import CannotConnect
@@ -116,6 +122,31 @@ async def test_what_is_not_applied_yet_is_not_missing(database: Database, ready:
     async with JetstreamServer() as server:
         report = await probed(database, server, lines)
     assert (report.is_complete, report.not_applied, report.total.expected) == (True, 5, 0)
+
+
+async def test_of_collections_without_number_a_bounded_number_is_kept(
+    database: Database, ready: Place, watch: Watch
+) -> None:
+    connection = await database.connect("test")
+    for n in range(4):
+        shares = [Share(name=f"junk.{n}.{i}", seen=1) for i in range(99)]
+        shares += [
+            Share(name=LIKE, seen=50),
+            Share(name=POST, seen=9, missing=n, missing_since=5.0),
+        ]
+        report = ProbeReport(
+            upstream="wss://h/subscribe", begun_at=1.0, listened_seconds=1.0, grace_seconds=0.0,
+            looked_at=1.0, behind_seconds=0.0, not_applied=0, collections=shares, hosts=[],
+            samples=[],
+        )  # fmt: skip
+        await put_report(connection, report)
+    status = await read_probe(connection)
+    await connection.close()
+    assert status is not None
+    assert len(status.shares) == COLLECTIONS_KEPT_MAX
+    totals = {s.collection: (s.seen_total, s.missing_total) for s in status.shares[:2]}
+    assert totals == {POST: (36, 6), LIKE: (200, 0)}
+    assert await watch.count("SELECT count(*) FROM projector.probe") == 1
 
 
 async def test_an_upstream_that_says_nothing_proves_nothing(
