@@ -20,6 +20,7 @@ COUNTERS = 7
 
 STATUS = {
     "sentence", "head", "projections", "sources", "dead_letters", "audit", "rebuilds",
+    "silences", "probe",
 }  # fmt: skip
 PROJECTION = {
     "name", "kind", "version", "checkpoint", "lag_events", "lag_seconds", "events_per_second",
@@ -27,7 +28,7 @@ PROJECTION = {
 }  # fmt: skip
 SOURCE_KEYS = {
     "name", "cursor", "events", "duplicates", "undecodable", "skipped", "message_bytes",
-    "events_per_second", "idle_seconds", "owner",
+    "events_per_second", "idle_seconds", "owner", "quiet_after_seconds",
 }  # fmt: skip
 PROGRESS = {
     "events", "duplicates", "undecodable", "skipped", "message_bytes", "head", "events_per_second",
