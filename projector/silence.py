@@ -219,12 +219,13 @@ def _heard(rhythm: Rhythm, heard: Mapping[tuple[str, int], list[int]]) -> Rhythm
     hours = heard.get((rhythm.source, HOUR), [])
     seconds = (rhythm.through_us - rhythm.newest_us) / 1e6
     ended, turned = (us // 60_000_000 * MINUTE for us in (rhythm.newest_us, rhythm.through_us))
-    if seconds > MINUTES_KEPT_SECONDS:
-        since = float(HOUR * _between(hours, ended, turned // HOUR * HOUR))
+    whole = _between(minutes, ended, turned)
+    if whole == max((turned - ended) // MINUTE - 1, 0):
+        since = seconds
     else:
-        whole = _between(minutes, ended, turned)
-        is_gapless = whole == max((turned - ended) // MINUTE - 1, 0)
-        since = seconds if is_gapless else float(MINUTE * max(whole - 1, 0))
+        # Minutes are kept of two hours, hours of a day.
+        by_hours = HOUR * _between(hours, ended, turned // HOUR * HOUR)
+        since = float(max(MINUTE * (whole - 1), by_hours * (seconds > MINUTES_KEPT_SECONDS), 0))
     recent = _between(minutes, turned - RECENT_SECONDS - 1, turned)
     is_gapless = recent == RECENT_SECONDS // MINUTE
     return msgspec.structs.replace(

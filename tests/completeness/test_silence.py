@@ -86,14 +86,16 @@ async def test_a_collection_that_goes_quiet_is_said_at_once_and_no_other(
     await (observer._connection or pytest.fail()).close()
 
 
+@pytest.mark.parametrize("minute", [0, 20, 40])
 async def test_after_a_gap_of_the_source_nothing_is_silent(
-    database: Database, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, minute: int
 ) -> None:
-    """Of a collection that has yet to come again, nothing is known of the time in between."""
+    """Of a collection that has yet to come again, nothing is known of the time in between; wherever
+    in their hours it began."""
     monkeypatch.setattr(rates, "WRITE_SECONDS", 0.0)
     await create(database)
     connection = await database.connect("test")
-    begin_us = now_us() - 400 * MINUTE_US
+    begin_us = 1_700_000_000_000_000 // (60 * MINUTE_US) * 60 * MINUTE_US + minute * MINUTE_US
     counted = Rates("jetstream")
     for line in (*range(180), 290, 291):
         at_us = begin_us + line * MINUTE_US
