@@ -22,6 +22,7 @@ from tenacity import (
 
 from projector import tally
 from projector.errors import CannotConnect, CheckpointMoved, Corruption, SchemaMismatch
+from projector.pulse import PULSE
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Database:
 
         Raises what asyncpg raises; `is_transient` tells whether trying again may help.
         """
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self.url,
             timeout=self.connect_timeout_seconds,
             command_timeout=self.command_timeout_seconds,
@@ -89,6 +90,8 @@ class Database:
                 "application_name": f"projector/{role}"[:63],
             },
         )
+        connection.add_query_logger(lambda _: PULSE.beat(role))
+        return connection
 
     async def first_connect(self, role: str, **settings: str) -> asyncpg.Connection:
         """Connects once, for a command that somebody waits for; checks the server's version.
@@ -167,6 +170,7 @@ def retrying(
     def say(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         tally.RETRIES.add(1, what)
+        PULSE.beat(what)
         log.warning(
             "%s: %s; trying again (attempt %d)",
             what,

@@ -17,6 +17,7 @@ from events.sources.generate import GenerateSource
 from events.sources.jetstream import JetstreamSource
 from events.sources.jetstream_url import parse_source
 from projector import tally
+from projector.database import masked
 from projector.errors import HeldByAnother, UsageError
 from projector.settings import Settings
 
@@ -74,7 +75,7 @@ def _source(text: str, settings: Settings) -> Source:
         return _jetstream(text, settings)
     if is_stream(text):
         return _redis(text, settings)
-    raise UsageError(f"{text!r} is no source; there are: {FORMS}")
+    raise UsageError(f"{masked(text)!r} is no source; there are: {FORMS}")
 
 
 def is_stream(text: str) -> bool:
@@ -147,6 +148,11 @@ class StreamTarget:
             raise UsageError(str(error)) from error
         self.source = source.name
         self._cursor: str | None = None
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """None: it waits for room in the stream as long as it takes."""
+        return ()
 
     async def open(self) -> str | None:
         """Returns the cursor saved in Redis."""

@@ -25,6 +25,7 @@ from projector.generating import write_lines
 from projector.ingest import LogSink
 from projector.lease import LeaseKeeper
 from projector.listen import listening, observed
+from projector.notify import supervised
 from projector.output import console, errors, print_json
 from projector.registry import chosen as chosen_names
 from projector.settings import Settings
@@ -56,25 +57,28 @@ async def ingest(
     chosen = settings()
     reading = source_of(source, chosen)
     listening(chosen)
+    shown = masked(source)
     with exported(), stop_on_signals(chosen.stop_seconds) as stop:
+        telling = supervised(chosen, stop, lambda: flow.sentence(reading.name))
         if to is not None:
             streams = [text for text in (source, to) if is_stream(text)]
-            with _bar(f"{source} → {to}") as show:
-                async with observed(chosen, streams=streams):
-                    done = await flow.ingest(reading, StreamTarget(to, reading, chosen), stop, show)
+            with _bar(f"{shown} → {masked(to)}") as show:
+                async with observed(chosen, streams=streams), telling:
+                    target = StreamTarget(to, reading, chosen)
+                    done = await flow.ingest(reading, target, stop, show)
         else:
             async with opened(common, chosen) as database:
                 await _check(database)
                 streams = [source] if is_stream(source) else []
-                with _bar(source) as show:
-                    async with observed(chosen, streams=streams):
+                with _bar(shown) as show:
+                    async with observed(chosen, streams=streams), telling:
                         done = await into_log(database, source, chosen, stop, show)
     if common.json:
         print_json(done)
     else:
         skipped = sum(done.skipped.values())
         console.print(
-            f"{done.events:,} events from {source}; {done.duplicates:,} repeats left out, "
+            f"{done.events:,} events from {shown}; {done.duplicates:,} repeats left out, "
             f"{skipped:,} skipped, {done.undecodable:,} undecodable.",
             soft_wrap=True,
         )
@@ -134,7 +138,12 @@ async def run(
             daemon = Daemon(database, declarations, chosen, only=only)
             watching = asyncio.create_task(_watch(daemon)) if sys.stderr.isatty() else None
             try:
-                async with observed(chosen, database, declarations, movers=daemon.movers):
+                async with (
+                    observed(chosen, database, declarations, movers=daemon.movers),
+                    supervised(
+                        chosen, stop, lambda: daemon.sentence, is_ready=lambda: daemon.is_ready
+                    ),
+                ):
                     await daemon.run(stop, until_caught_up=until_caught_up)
             finally:
                 if watching is not None:

@@ -24,6 +24,7 @@ from projector.environment import COMMON, Common, declared, held_alone, opened, 
 from projector.ingest import ingest
 from projector.listen import listening, observed
 from projector.live import Picture
+from projector.notify import supervised
 from projector.output import console
 from projector.settings import Settings
 from projector.sources import StreamTarget, is_stream, source_of
@@ -109,6 +110,7 @@ async def everything(run: Run, stop: asyncio.Event) -> bool:
         observed(
             run.settings, run.database, declarations, streams=run.streams, movers=daemon.movers
         ),
+        supervised(run.settings, stop, lambda: daemon.sentence, is_ready=lambda: daemon.is_ready),
         entrance(run, stop) as feeding,
         watched(run, declarations),
     ):
@@ -242,7 +244,9 @@ async def _prepare(database: Database, chosen: Settings) -> None:
 
 def _say_where(run: Run) -> None:
     if not run.json:
-        console.print(f"{run.source} → {masked(run.database.url)}", markup=False, soft_wrap=True)
+        console.print(
+            f"{masked(run.source)} → {masked(run.database.url)}", markup=False, soft_wrap=True
+        )
 
 
 def _task(work: Coroutine[None, None, object], name: str) -> asyncio.Task[None]:
