@@ -101,6 +101,13 @@ class Database:
         try:
             connection = await self.connect(role, **settings)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            if not _is_readable(self.url):
+                # Not the cause: it may hold a part of the password.
+                raise CannotConnect(
+                    f"cannot connect to {masked(self.url)}: that is no address; in a password "
+                    "write the characters / ? # @ : % [ ] as %2F and so on; check --database (or "
+                    "PROJECTOR_DATABASE_URL)"
+                ) from None
             raise CannotConnect(
                 f"cannot connect to {masked(self.url)}: {one_line(error)}; check --database (or "
                 "PROJECTOR_DATABASE_URL) and that the server runs"
@@ -123,9 +130,18 @@ def masked(url: str) -> str:
     except ValueError:
         return re.sub(r"//.*@", "//***@", url)
     if parts.password is None:
-        return url
+        # A password with a / or a ? in it ends the host too early.
+        odd = "@" in url.partition("://")[2] and "@" not in parts.netloc
+        return re.sub(r"//.*@", "//***@", url) if odd else url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def _is_readable(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def one_line(error: BaseException) -> str:

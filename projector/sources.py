@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from events.errors import SourceError
 from events.event import Batch, Limits, Source, Wanted
@@ -76,6 +77,21 @@ def _source(text: str, settings: Settings) -> Source:
     if is_stream(text):
         return _redis(text, settings)
     raise UsageError(f"{masked(text)!r} is no source; there are: {FORMS}")
+
+
+def addressed(text: str, settings: Settings) -> str:
+    """The text, with the password of the settings where it is an address of Redis without one.
+
+    Show it by `masked` only.
+    """
+    if not settings.redis_password or not is_stream(text):
+        return text
+    scheme, _, rest = text.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if ":" in user:
+        return text
+    secret = f"{user}:{quote(settings.redis_password, safe='')}@"
+    return f"{scheme}://{secret}{rest.removeprefix(user + at)}"
 
 
 def is_stream(text: str) -> bool:

@@ -19,7 +19,7 @@ from projector import ingest as flow
 from projector import schema
 from projector.daemon import Daemon, stop_on_signals
 from projector.database import Database, close_quietly, masked, one_line
-from projector.environment import COMMON, Common, declared, opened, settings
+from projector.environment import COMMON, Common, declared, opened, say_what_shows, settings
 from projector.errors import CannotConnect, UsageError
 from projector.generating import write_lines
 from projector.ingest import LogSink
@@ -29,7 +29,7 @@ from projector.notify import supervised
 from projector.output import console, errors, print_json
 from projector.registry import chosen as chosen_names
 from projector.settings import Settings
-from projector.sources import StreamTarget, is_stream, source_of
+from projector.sources import StreamTarget, addressed, is_stream, source_of
 from projector.telemetry import exported
 
 
@@ -55,8 +55,11 @@ async def ingest(
         filled beyond --stream-entries-max: then reading upstream waits.
     """
     chosen = settings()
+    source = addressed(source, chosen)
+    to = None if to is None else addressed(to, chosen)
     reading = source_of(source, chosen)
     listening(chosen)
+    say_what_shows()
     shown = masked(source)
     with exported(), stop_on_signals(chosen.stop_seconds) as stop:
         telling = supervised(chosen, stop, lambda: flow.sentence(reading.name))
@@ -132,6 +135,7 @@ async def run(
     declarations = declared()
     only = chosen_names(names, declarations)
     listening(chosen)
+    say_what_shows()
     async with opened(common, chosen) as database:
         await _check(database, only)
         with exported(), stop_on_signals(chosen.stop_seconds) as stop:
