@@ -131,7 +131,7 @@ def masked(url: str) -> str:
         return re.sub(r"//.*@", "//***@", url)
     if parts.password is None:
         # A password with a / or a ? in it ends the host too early.
-        odd = "@" in url.partition("://")[2] and "@" not in parts.netloc
+        odd = "@" in url and ":" in parts.netloc and "@" not in parts.netloc
         return re.sub(r"//.*@", "//***@", url) if odd else url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
