@@ -100,8 +100,9 @@ def take_secret_files(environment: MutableMapping[str, str]) -> None:
             secret = Path(path).read_text("utf-8").strip()
         except (OSError, ValueError) as error:
             raise UsageError(f"{name}{FILE_SUFFIX}: {one_line(error)}") from None
-        if not secret:
+        if not secret and name == DATABASE_VARIABLE:
             raise UsageError(f"{name}{FILE_SUFFIX}: {path} is empty")
+        # The others are empty by default.
         environment[name] = secret
 
 

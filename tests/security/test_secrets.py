@@ -188,6 +188,9 @@ def test_a_file_of_a_secret_is_read_or_said(tmp_path: Path) -> None:
     take_secret_files(environment)
     assert environment == {name: "postgresql://h/db", "PROJECTOR_SCHEMA": "x"}
     file.write_text("\n")
+    none = {"PROJECTOR_REDIS_PASSWORD_FILE": str(file)}
+    take_secret_files(none)
+    assert none == {"PROJECTOR_REDIS_PASSWORD": ""}
     for wrong, why in (
         ({f"{name}_FILE": str(file), name: "x"}, "both"),
         ({f"{name}_FILE": str(file)}, "is empty"),
