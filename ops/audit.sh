@@ -12,14 +12,15 @@ if [ ! -x "$folder/bin/pip-audit" ]; then
         --only-binary :all: --require-hashes -r requirements-audit.txt
 fi
 for file in requirements.txt requirements-dev.txt requirements-build.txt; do
-    if timeout 120 "$folder/bin/pip-audit" --disable-pip --require-hashes --progress-spinner off \
-        --timeout 10 -r "$file" >"$report" 2>&1; then
+    # Strict: a package of which the service says nothing is not taken for a sound one.
+    if timeout 120 "$folder/bin/pip-audit" --strict --disable-pip --require-hashes \
+        --progress-spinner off --timeout 10 -r "$file" >"$report" 2>&1; then
         echo "$file: no known vulnerability"
     elif grep -q 'Found [0-9]* known vulnerabilit' "$report"; then
         cat "$report"
         exit 1
     else
-        echo "$file: not audited, the advisory service could not be asked: $(tail -n 1 "$report")"
+        echo "$file: not audited, the advisory service gives no answer: $(tail -n 1 "$report")"
         exit 3
     fi
 done

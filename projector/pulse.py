@@ -71,7 +71,7 @@ class Pulse:
             return now
         if loop.busy_since is None:
             loop.busy_since = now
-        return max(loop.busy_since, *(self._heard.get(sign, 0.0) for sign in loop.signs))
+        return max([loop.busy_since, *(self._heard.get(sign, 0.0) for sign in loop.signs)])
 
 
 PULSE: Final = Pulse()

@@ -99,7 +99,7 @@ ROWS: dict[str, Sequence[Panel]] = {
     ),
     "Will the disk last?": (
         Panel("In use", {"": "max(projector_database_bytes) / scalar(projector:disk_bytes)"},
-              "percentunit", "stat", 0.9, "Of what projector:disk_bytes in the alerts' rules says."),
+              "percentunit", "stat", 0.9, "Of projector:disk_bytes in the alerts' rules."),
         Panel("In four days", {
             "": "predict_linear(max(projector_database_bytes)[6h:5m], 345600)"
             " / scalar(projector:disk_bytes)",

@@ -59,7 +59,9 @@ def test_what_services_refer_to_is_there() -> None:
         assert set(service["networks"]) <= set(COMPOSE["networks"])
         for mount in service.get("volumes", []):
             source = mount.partition(":")[0]
-            there = (OPS / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+            there = (
+                (OPS / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+            )
             assert there, mount
     assert used == set(COMPOSE["secrets"])
 
@@ -79,7 +81,9 @@ def test_our_services_run_commands_and_settings_that_there_are(name: str) -> Non
 
 def test_our_services_run_as_their_roles() -> None:
     urls = {
-        name: SERVICES[name]["environment"].get("PROJECTOR_DATABASE_URL_FILE", "").rpartition("/")[2]
+        name: SERVICES[name]["environment"]
+        .get("PROJECTOR_DATABASE_URL_FILE", "")
+        .rpartition("/")[2]
         for name in OURS
     }
     assert urls == {
@@ -116,7 +120,10 @@ def test_the_image_has_all_that_is_required_but_the_servers() -> None:
     found = re.search(r"sed '([^']+)'", text)
     assert found is not None
     kept = subprocess.run(
-        ["sed", found[1], str(ROOT / "requirements.txt")], capture_output=True, text=True, check=True
+        ["sed", found[1], str(ROOT / "requirements.txt")],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     pin = re.compile(r"^([\w.-]+)==", re.MULTILINE)
     whole = set(pin.findall((ROOT / "requirements.txt").read_text()))

@@ -39,9 +39,7 @@ def unit(request: pytest.FixtureRequest) -> Path:
 
 def analyze(*words: str) -> None:
     required(shutil.which("systemd-analyze") is not None, "systemd-analyze (Debian's systemd)")
-    done = subprocess.run(
-        ["systemd-analyze", *words], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
 
 
