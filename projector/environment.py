@@ -38,7 +38,7 @@ class Common:
     """Options that every command takes."""
 
     database: Annotated[str | None, Parameter(env_var=DATABASE_VARIABLE)] = None
-    "URL of a PostgreSQL server, such as postgresql://user@host/database."
+    "URL of a PostgreSQL server: postgresql://user@host/database; …_URL_FILE: a file that has it."
 
     data_dir: Annotated[Path | None, Parameter(env_var=FOLDER_VARIABLE)] = None
     "Folder of the embedded servers, used where no database is named [./projector-data]."

@@ -15,7 +15,7 @@ from tests.support.roles import as_role, make_roles
 from tests.support.watch import Watch
 
 SOURCE = "generate:events=900,seed=21,accounts=60,invalid=0.01"
-SMALL = {"PROJECTOR_PARTITION_EVENTS": "400"}
+SMALL = {"PROJECTOR_PARTITION_EVENTS": "400", "PROJECTOR_PROJECTIONS": "*"}
 OWNERS = """
 SELECT DISTINCT pg_get_userbyid(c.relowner) FROM pg_class AS c
 WHERE c.relnamespace IN ('projector'::regnamespace, 'bsky'::regnamespace) AND c.relkind <> 't'

@@ -17,6 +17,7 @@ from projector.pulse import Pulse
 from projector.settings import Settings
 from tests.support.cli import Place
 from tests.support.clock import Clock
+from tests.support.harness import until
 from tests.support.proxy import Proxy, to_socket
 from tests.support.served import LISTEN, served_by
 from tests.support.systemd import Systemd
@@ -88,7 +89,17 @@ async def test_a_stuck_loop_stops_feeding_until_it_gets_on(tmp_path: Path) -> No
     stop = asyncio.Event()
     with Systemd(tmp_path / "s", watchdog_seconds=0.06) as systemd:
         supervisor = Supervisor(systemd.environment)
-        with pulse.watched("like", lambda: True, "apply like"):
+        looks = 0
+
+        def has_work() -> bool:
+            nonlocal looks
+            looks += 1
+            return True
+
+        async def has_looked(since: int) -> bool:
+            return looks >= since + 5
+
+        with pulse.watched("like", has_work, "apply like"):
             async with supervised(
                 Settings(), stop, lambda: "Fine.", is_ready=lambda: True,
                 supervisor=supervisor, pulse=pulse,
@@ -96,7 +107,8 @@ async def test_a_stuck_loop_stops_feeding_until_it_gets_on(tmp_path: Path) -> No
                 await systemd.hears("WATCHDOG=1")
                 clock.now += Settings().command_timeout_seconds + 61
                 assert await systemd.hears("STATUS=Stuck") == "STATUS=Stuck: like."
-                await asyncio.sleep(0.3)  # Five meals: none of them is served.
+                since = looks
+                await until(lambda: has_looked(since))
                 assert "WATCHDOG=1" not in systemd.waiting()
                 pulse.beat("apply like")
                 await systemd.hears("STATUS=Fine.")
