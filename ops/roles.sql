@@ -72,10 +72,13 @@ ALTER DEFAULT PRIVILEGES FOR ROLE projector_admin IN SCHEMA :"schema"
     GRANT SELECT ON TABLES TO projector_read;
 ALTER DEFAULT PRIVILEGES FOR ROLE projector_admin IN SCHEMA :"schema"
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO projector_project;
+ALTER DEFAULT PRIVILEGES FOR ROLE projector_admin IN SCHEMA :"schema"
+    GRANT USAGE ON SEQUENCES TO projector_project;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA projector TO projector_project, projector_read;
 GRANT SELECT ON ALL TABLES IN SCHEMA :"schema" TO projector_read;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA :"schema" TO projector_project;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA :"schema" TO projector_project;
 
 SELECT to_regclass('projector.checkpoint') IS NOT NULL AS has_tables \gset
 \if :has_tables

@@ -114,7 +114,7 @@ async def test_each_role_does_its_work_and_no_more(
             await watch.until(lambda: watch.count(INDEXED), 2)
             await watch.until(lambda: watch.count("SELECT proven FROM projector.audit_state"), 1)
             # The admin's commands, while the daemon runs: what they make is the daemon's to write.
-            await admin.ok("rebuild", "like", "post_agg")
+            await admin.ok("rebuild", "like", "notification")
             await ingest.ok("ingest", SOURCE.replace("seed=21", "seed=22"))
             await until(watch.is_caught_up, seconds=60)
             daemon.terminate()
