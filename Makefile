@@ -18,7 +18,7 @@ COMPILE := $(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-annotate --no-emit-index-url --custom-compile-command 'make requirements' \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test peer check format bench metrics mutants sweep faults vast soak fuzz requirements clean venv venv-dev
+.PHONY: help demo test peer check format bench dashboards audit metrics mutants sweep faults vast soak fuzz requirements clean venv venv-dev
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-14s%s\n", $$1, $$2 }'
@@ -44,6 +44,12 @@ format: venv-dev ## Format, and fix what the linter can fix
 
 bench: venv-dev ## Measure events per second against the floor of a plain COPY (ARGS='…')
 	@$(BIN)/python -m ops.bench $(ARGS)
+
+dashboards: venv-dev ## Write the Grafana dashboard from its source
+	@$(BIN)/python -m ops.grafana
+
+audit: ## Ask whether a package we pin has a known vulnerability; needs the advisory service
+	@sh ops/audit.sh
 
 metrics: venv-dev ## Write the page of metrics from their catalogue
 	@$(BIN)/python -m projector.metrics >ops/METRICS.md
@@ -72,6 +78,7 @@ requirements: ## Pin the requirement files again (UPGRADE=1 for newer versions)
 	@$(UV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.txt
 	@$(COMPILE) pyproject.toml --constraints requirements-dev.txt --output-file requirements.txt
+	@printf 'pip-audit\n' | $(COMPILE) - --output-file requirements-audit.txt
 	@printf 'hatchling\neditables\n' | $(COMPILE) - --constraints requirements-dev.txt \
 		--output-file requirements-build.txt
 

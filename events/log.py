@@ -72,6 +72,7 @@ ORDER BY through_offset LIMIT 128
 PARTITIONS = """
 SELECT table_name, first_offset, end_offset FROM projector.log_partition ORDER BY first_offset
 """
+MAKE_PARTITION = "SELECT projector.make_partition($1, $2)"
 
 
 class SourceMoved(Exception):
@@ -250,7 +251,7 @@ class Appender:
     async def make_partitions(self, through: int) -> None:
         """Makes sure that there is a partition for every offset up to half a partition beyond.
 
-        Made as tables of their own and then attached: attaching waits for no reader.
+        The database's own function makes them, so that an appender need not own the log.
         """
         wanted = through + self.partition_events // 2
         if self.partitions and self.partitions[-1].end_offset > wanted:
@@ -261,29 +262,9 @@ class Appender:
             self.partitions = await read_partitions(self.connection)
 
     async def _make_partition(self) -> None:
+        first = self.partitions[-1].end_offset if self.partitions else 1
         async with self.connection.transaction():
-            # Two appenders may both see the need: the second waits here and finds it done.
-            await self.connection.execute(
-                "LOCK TABLE projector.log_partition IN SHARE ROW EXCLUSIVE MODE"
-            )
-            partitions = await read_partitions(self.connection)
-            if partitions != self.partitions:
-                return
-            first = partitions[-1].end_offset if partitions else 1
-            end = first + self.partition_events
-            name = f"event_log_{first:015d}"
-            await self.connection.execute(
-                f"CREATE TABLE projector.{name} (LIKE projector.event_log INCLUDING DEFAULTS,"
-                f" CONSTRAINT {name}_pkey PRIMARY KEY (log_offset),"
-                f" CONSTRAINT {name}_range CHECK (log_offset >= {first} AND log_offset < {end}))"
-            )
-            await self.connection.execute(
-                f"ALTER TABLE projector.event_log ATTACH PARTITION projector.{name}"
-                f" FOR VALUES FROM ({first}) TO ({end})"
-            )
-            await self.connection.execute(
-                "INSERT INTO projector.log_partition VALUES ($1, $2, $3)", name, first, end
-            )
+            await self.connection.execute(MAKE_PARTITION, first, self.partition_events)
             crash_point("partition.making")  # Recovery: there is none; the next append makes it.
         crash_point("partition.made")  # Recovery: it is found, and filled.
 

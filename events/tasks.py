@@ -1,4 +1,4 @@
-"""Ending tasks for certain."""
+"""Ending tasks for certain, and pausing."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Waits so long, or until told to stop."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -35,7 +36,12 @@ from projector.commands import (
     verify,
 )
 from projector.database import is_transient, one_line
-from projector.environment import configure_logging, settings, take_settings
+from projector.environment import (
+    configure_logging,
+    settings,
+    take_secret_files,
+    take_settings,
+)
 from projector.errors import CannotConnect, Corruption, ProjectorError, SchemaMismatch, UsageError
 from projector.memory import collect_rarely
 
@@ -89,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in given
     try:
         configure_logging(debug)
+        take_secret_files(os.environ)
         given = take_settings(given)
         settings()
         command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from events.tasks import pause
 from projector.archiving import Housekeeper
 from projector.auditor import Auditor
 from projector.database import Database, is_transient, one_line, retrying
@@ -19,7 +20,8 @@ from projector.movers import movers_of
 from projector.pace import AdaptiveWindow
 from projector.prober import Prober
 from projector.projectors import AggregateProjector, TableProjector
-from projector.reader import LogReader
+from projector.pulse import PULSE
+from projector.reader import READ, LogReader
 from projector.settings import Settings
 from projector.statements import live
 
@@ -152,7 +154,13 @@ class Daemon:
             await asyncio.sleep(self.settings.poll_seconds)
 
     async def _table(self, table: TableProjector, stop: asyncio.Event, until: int | None) -> None:
-        await self._owned(table.name, lambda: table.run(stop, until), stop)
+        def has_work() -> bool:
+            return self._is_owned(table.name) and self.reader.head > table.checkpoint
+
+        # At work it hears from its own connections, and from the one that reads the log for it.
+        signs = (table.name, f"apply {table.name}", f"probe {table.name}", *READ)
+        with PULSE.watched(table.name, has_work, *signs):
+            await self._owned(table.name, lambda: table.run(stop, until), stop)
         self._unsettled.discard(table.name)
         if until is not None:
             self._finish_settled()
@@ -165,7 +173,35 @@ class Daemon:
                 projector.finish()
 
     async def _aggregate(self, aggregate: AggregateProjector, stop: asyncio.Event) -> None:
-        await self._owned(aggregate.name, lambda: aggregate.run(stop), stop)
+        name = aggregate.name
+        # It asks for deltas whether there are any or not.
+        with PULSE.watched(name, lambda: self._is_owned(name), name, f"merge {name}"):
+            await self._owned(name, lambda: aggregate.run(stop), stop)
+
+    def _is_owned(self, name: str) -> bool:
+        return f"projection {name}" in self.keeper.held
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it owns each of its projections, or waits for somebody else's lease to end."""
+        return self.keeper.asked >= {f"projection {p.name}" for p in self._projectors}
+
+    @property
+    def sentence(self) -> str:
+        """What it does, for whoever supervises it."""
+        owned = [p.name for p in self._projectors if self._is_owned(p.name)]
+        behind = {t.name: self.reader.head - t.checkpoint for t in self.tables if t.name in owned}
+        text = f"Runs {len(owned)} of {len(self._projectors)} projections"
+        if len(owned) < len(self._projectors):
+            text += ", stands by for the others"
+        slowest = max(behind, key=lambda name: behind[name], default="")
+        if slowest and behind[slowest] > 0:
+            return f"{text}; {slowest} is {behind[slowest]:,} events behind."
+        return f"{text}; in step with the log."
+
+    @property
+    def _projectors(self) -> list[TableProjector | AggregateProjector]:
+        return [*self.tables, *self.aggregates]
 
     async def _owned(
         self, name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event
@@ -175,7 +211,7 @@ class Daemon:
         trying = retrying(
             name,
             backoff_seconds_max=self.settings.backoff_seconds_max,
-            sleep=lambda seconds: _pause(stop, seconds),
+            sleep=lambda seconds: pause(stop, seconds),
         )
         async for attempt in trying:
             with attempt:
@@ -188,7 +224,7 @@ class Daemon:
         now = asyncio.get_running_loop().time
         while not stop.is_set():
             if not await self.keeper.take(lease):
-                await _pause(stop, self.settings.poll_seconds)
+                await pause(stop, self.settings.poll_seconds)
                 continue
             begun = now()
             try:
@@ -212,13 +248,6 @@ async def first_failure(
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from tenacity import (
 
 from projector import tally
 from projector.errors import CannotConnect, CheckpointMoved, Corruption, SchemaMismatch
+from projector.pulse import PULSE
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Database:
 
         Raises what asyncpg raises; `is_transient` tells whether trying again may help.
         """
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self.url,
             timeout=self.connect_timeout_seconds,
             command_timeout=self.command_timeout_seconds,
@@ -89,6 +90,8 @@ class Database:
                 "application_name": f"projector/{role}"[:63],
             },
         )
+        connection.add_query_logger(lambda _: PULSE.beat(role))
+        return connection
 
     async def first_connect(self, role: str, **settings: str) -> asyncpg.Connection:
         """Connects once, for a command that somebody waits for; checks the server's version.
@@ -98,6 +101,13 @@ class Database:
         try:
             connection = await self.connect(role, **settings)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            if not _is_readable(self.url):
+                # Not the cause: it may hold a part of the password.
+                raise CannotConnect(
+                    f"cannot connect to {masked(self.url)}: that is no address; in a password "
+                    "write the characters / ? # @ : % [ ] as %2F and so on; check --database (or "
+                    "PROJECTOR_DATABASE_URL)"
+                ) from None
             raise CannotConnect(
                 f"cannot connect to {masked(self.url)}: {one_line(error)}; check --database (or "
                 "PROJECTOR_DATABASE_URL) and that the server runs"
@@ -120,9 +130,18 @@ def masked(url: str) -> str:
     except ValueError:
         return re.sub(r"//.*@", "//***@", url)
     if parts.password is None:
-        return url
+        # A password with a / or a ? in it ends the host too early.
+        odd = "@" in url and ":" in parts.netloc and "@" not in parts.netloc
+        return re.sub(r"//.*@", "//***@", url) if odd else url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def _is_readable(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def one_line(error: BaseException) -> str:
@@ -167,6 +186,7 @@ def retrying(
     def say(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         tally.RETRIES.add(1, what)
+        PULSE.beat(what)
         log.warning(
             "%s: %s; trying again (attempt %d)",
             what,

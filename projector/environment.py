@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,15 +14,20 @@ from typing import IO, Annotated, Any, Final
 from cyclopts import Parameter
 
 from events.crashpoints import VARIABLE as CRASH_VARIABLE
-from projector.database import Database
+from projector.database import Database, masked, one_line
 from projector.declare import Declaration
 from projector.embedded_postgres import EmbeddedPostgres
 from projector.errors import HeldByAnother, UsageError
 from projector.registry import kept
-from projector.settings import Settings, current, parse
+from projector.settings import Settings, current, parse, secret_variables
+
+log = logging.getLogger(__name__)
 
 DATABASE_VARIABLE: Final = "PROJECTOR_DATABASE_URL"
 FOLDER_VARIABLE: Final = "PROJECTOR_DATA_DIR"
+FILE_SUFFIX: Final = "_FILE"
+SECRET_VARIABLES: Final = secret_variables() | {DATABASE_VARIABLE}
+"""Each may be given as a file, too, by the variable of this name and FILE_SUFFIX."""
 OTHER_VARIABLES: Final = frozenset({DATABASE_VARIABLE, FOLDER_VARIABLE, CRASH_VARIABLE})
 DEFAULT_FOLDER: Final = Path("projector-data")
 
@@ -33,7 +38,7 @@ class Common:
     """Options that every command takes."""
 
     database: Annotated[str | None, Parameter(env_var=DATABASE_VARIABLE)] = None
-    "URL of a PostgreSQL server, such as postgresql://user:password@host/database."
+    "URL of a PostgreSQL server: postgresql://user@host/database; …_URL_FILE: a file that has it."
 
     data_dir: Annotated[Path | None, Parameter(env_var=FOLDER_VARIABLE)] = None
     "Folder of the embedded servers, used where no database is named [./projector-data]."
@@ -54,6 +59,7 @@ COMMON: Final = Common()
 """The options where none was given."""
 
 _given: dict[str, Any] = {}
+_visible: list[str] = []
 
 
 def take_settings(arguments: Sequence[str]) -> list[str]:
@@ -73,7 +79,43 @@ def take_settings(arguments: Sequence[str]) -> list[str]:
         if value is None:
             raise UsageError(f"{flag} needs a value: {known[flag].metadata['help']}")
         _given[known[flag].name] = parse(known[flag], value, f"{flag} {value}")
+        if known[flag].metadata["secret"] and value:
+            _visible.append(flag)
+    _visible.extend(masked(word) for word in left if masked(word) != word)
     return left
+
+
+def take_secret_files(environment: MutableMapping[str, str]) -> None:
+    """Puts what the files of secrets hold into the environment, as if it had been there.
+
+    So commands, and the processes they start, know of one way only. Raises `UsageError`.
+    """
+    for name in sorted(SECRET_VARIABLES):
+        path = environment.pop(name + FILE_SUFFIX, "")
+        if not path:
+            continue
+        if environment.get(name):
+            raise UsageError(f"both {name} and {name}{FILE_SUFFIX} are given; leave one out")
+        try:
+            secret = Path(path).read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{name}{FILE_SUFFIX}: {one_line(error)}") from None
+        if not secret and name == DATABASE_VARIABLE:
+            raise UsageError(f"{name}{FILE_SUFFIX}: {path} is empty")
+        # The others are empty by default.
+        environment[name] = secret
+
+
+def say_what_shows() -> None:
+    """Warns, for a command that goes on, of secrets that were given where everybody sees them."""
+    for word in _visible:
+        log.warning(
+            "%s: every user of this machine can read the password in the list of processes; "
+            "give it by a variable (%s), or by a file (%s)",
+            word,
+            ", ".join(sorted(SECRET_VARIABLES)),
+            DATABASE_VARIABLE + FILE_SUFFIX,
+        )
 
 
 def settings() -> Settings:

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from projector.listen import is_loopback
 
 COOKIE: Final = "projector_status"
+HEALTH_PATH: Final = "/health"
+"""Open to all who can connect: it says one word."""
 
 # Nothing from elsewhere, nothing inline, in nobody's frame.
 POLICY: Final = (
@@ -57,6 +59,8 @@ class Guard:
         await (refusal or self.app)(scope, receive, protected)
 
     def _refusal(self, scope: Scope) -> Response | None:
+        if scope["path"] == HEALTH_PATH:
+            return None
         headers = Headers(scope=scope)
         if not self._token:
             host = headers.get("host", "").rpartition("@")[2]

@@ -22,6 +22,7 @@ from projector.database import Database, close_quietly, is_data_error, is_transi
 from projector.errors import Corruption, HeldByAnother
 from projector.lease import LeaseKeeper
 from projector.pace import Rate
+from projector.pulse import PULSE
 from projector.rates import Rates, is_live
 from projector.telemetry import append_span
 
@@ -51,7 +52,16 @@ class Progress:
 
 
 class Sink(Protocol):
-    """Where batches go."""
+    """Where batches go.
+
+    `signs` are what is heard of it while it puts a batch (`Pulse`); none where it may wait for
+    ever for a good reason.
+    """
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """As above."""
+        ...
 
     async def open(self) -> str | None:
         """Prepares; returns the saved cursor of the source."""
@@ -89,6 +99,11 @@ class LogSink:
         self.rates = Rates(source.name) if is_live(source.name) else None
         self._appender: Appender | None = None
         self._lease = f"source {source.name}"
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """Answers of its connection, and attempts made again."""
+        return ("append", f"appending from {self.source}")
 
     async def open(self) -> str | None:
         """Claims the source. Raises `HeldByAnother` when somebody else ingests it."""
@@ -216,17 +231,22 @@ async def ingest(
     """
     progress = Progress()
     rate = Rate()
+    putting = False
     try:
         batches = source.batches(await sink.open())
         # In this order: whoever reads ahead lets go of the source before that is closed.
         async with aclosing(batches), aclosing(_ahead(batches, stop)) as ahead:
-            async for batch in ahead:
-                appended = await sink.put(batch)
-                await source.committed(batch.cursor)
-                progress.add(batch, appended)
-                count(source.name, batch, appended)
-                progress.events_per_second = rate.add(len(batch.events))
-                show(progress)
+            # Without a batch it waits for the source, which has a patience of its own.
+            with PULSE.watched(source.name, lambda: putting and bool(sink.signs), *sink.signs):
+                async for batch in ahead:
+                    putting = True
+                    appended = await sink.put(batch)
+                    await source.committed(batch.cursor)
+                    putting = False
+                    progress.add(batch, appended)
+                    count(source.name, batch, appended)
+                    progress.events_per_second = rate.add(len(batch.events))
+                    show(progress)
     finally:
         await sink.close()
     return progress
@@ -270,6 +290,11 @@ async def _ahead(
 
 async def _next(batches: AsyncGenerator[Batch, None]) -> Batch | None:
     return await anext(batches, None)
+
+
+def sentence(source: str) -> str:
+    """What this process has done with a source, for whoever supervises it."""
+    return f"{tally.APPENDED.values.get((source,), 0):,.0f} events from {source}."
 
 
 async def read_log_head(database: Database) -> int:

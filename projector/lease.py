@@ -70,6 +70,7 @@ class LeaseKeeper:
         self.on_log = on_log
         self.on_outbox = on_outbox
         self.held: set[str] = set()
+        self.asked: set[str] = set()
         self._connection: asyncpg.Connection | None = None
         self._lock = asyncio.Lock()
         self._notified: set[asyncio.Task[None]] = set()
@@ -79,6 +80,7 @@ class LeaseKeeper:
         async with self._lock:
             connection = await self._connected()
             taken = await connection.fetchval(TAKE, name, self.owner, self.lease_seconds)
+        self.asked.add(name)
         if taken is None:
             self.held.discard(name)
             return False

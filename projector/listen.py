@@ -11,6 +11,7 @@ from projector.database import Database
 from projector.declare import Declaration
 from projector.errors import UsageError
 from projector.movers import Movers
+from projector.notify import patience_seconds
 from projector.settings import Settings
 
 
@@ -81,5 +82,6 @@ async def observed(
         group=settings.stream_group,
         movers=movers,
         seconds=settings.status_seconds,
+        patience_seconds=patience_seconds(settings),
     ):
         yield

@@ -30,16 +30,18 @@ LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
 WHERE p.first_offset = $1
 """
 # Sealed: every offset is assigned, and committed, since the head moves with them (invariant 1).
-SEALED: Final = """
-SELECT p.table_name, x.indexrelid IS NOT NULL, coalesce(x.indisvalid, false)
+UNINDEXED: Final = """
+SELECT p.table_name
 FROM projector.log_partition AS p
 JOIN pg_class AS c ON c.relname = p.table_name AND c.relnamespace = 'projector'::regnamespace
 JOIN pg_inherits AS i ON i.inhrelid = c.oid AND NOT i.inhdetachpending
 LEFT JOIN pg_class AS n ON n.relname = p.table_name || '_did_idx'
     AND n.relnamespace = 'projector'::regnamespace
 LEFT JOIN pg_index AS x ON x.indexrelid = n.oid AND x.indrelid = c.oid
-WHERE p.end_offset <= (SELECT head FROM projector.log_head) + 1 ORDER BY p.first_offset
+WHERE p.end_offset <= (SELECT head FROM projector.log_head) + 1 AND x.indisvalid IS NOT TRUE
+ORDER BY p.first_offset
 """
+MAKE_INDEX: Final = "SELECT projector.index_partition($1)"
 # Who holds a snapshot. Roles that may not see others' activity see only their own.
 SNAPSHOTS: Final = """
 SELECT pid, xact_start FROM pg_stat_activity
@@ -58,8 +60,8 @@ FORGET: Final = "DELETE FROM projector.log_partition WHERE first_offset = $1"
 async def index_sealed(connection: asyncpg.Connection) -> list[str]:
     """Gives every sealed partition its index by account; returns those that were without.
 
-    Made concurrently, so nobody waits for it; what a killed attempt left is made again. Where
-    somebody else is at it, nothing is done: an index that is being made looks like one left over.
+    The database's own function makes it, so that a daemon need not own the log; readers do not wait
+    for it, and appenders are elsewhere. Where somebody else is at it, nothing is done.
     """
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", INDEX_LOCK):
         return []
@@ -71,18 +73,12 @@ async def index_sealed(connection: asyncpg.Connection) -> list[str]:
 
 async def _index_sealed(connection: asyncpg.Connection) -> list[str]:
     made = []
-    for name, there, valid in await connection.fetch(SEALED):
-        if valid:
-            continue
-        if there:
-            drop = f"DROP INDEX CONCURRENTLY IF EXISTS projector.{name}_did_idx"
-            await connection.execute(drop, timeout=DDL_SECONDS_MAX)
-        # Killed while it is made, it is left invalid, and the next run makes it again.
+    for row in await connection.fetch(UNINDEXED):
+        # Killed while it is made, nothing is left of it, and the next run makes it.
         crash_point("index.making")
-        create = f"CREATE INDEX CONCURRENTLY {name}_did_idx ON projector.{name} (did, log_offset)"
-        await connection.execute(create, timeout=DDL_SECONDS_MAX)
+        await connection.execute(MAKE_INDEX, row["table_name"], timeout=DDL_SECONDS_MAX)
         crash_point("index.made")
-        made.append(name)
+        made.append(row["table_name"])
     return made
 
 

@@ -17,10 +17,14 @@ from events.history import WholeLog
 from events.log import read_head, read_traces
 from projector.database import Database, close_quietly, is_transient, retrying
 from projector.fold import Window
+from projector.pulse import PULSE
 
 T = TypeVar("T")
 Names = tuple[str, ...] | list[str]
 """Of collections; not any sequence of texts, since a text is one, too."""
+
+READ: Final = ("the log", "reading the log")
+"""By which something is heard of the reader: a part was read, or it tries again."""
 
 EVENT_BYTES: Final = 700
 """What an event takes in memory beside its record's JSON, about."""
@@ -172,12 +176,14 @@ class LogReader:
                 held -= self._blocks.pop(number).record_bytes
 
     async def _read(self, after: int, through: int) -> list[Event]:
-        return await self._retried(
+        read = await self._retried(
             lambda connection: self._log.read(connection, after, through, self.collections)
         )
+        PULSE.beat(READ[0])
+        return read
 
     async def _retried(self, read: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        async for attempt in retrying("reading the log"):
+        async for attempt in retrying(READ[1]):
             with attempt:
                 try:
                     return await read(await self._connected())

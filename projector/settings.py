@@ -100,6 +100,9 @@ class Settings:
     status_token: str = _setting(
         "", "What a reader of them must know; beyond loopback there must be one.", secret=True
     )
+    redis_password: str = _setting(
+        "", "Password for addresses of Redis that have none in them.", secret=True
+    )
     status_seconds: float = _setting(
         2.0, "How often the database is read for them, and a sample is kept.", 0.2
     )
@@ -126,6 +129,11 @@ def cores(settings: Settings) -> int:
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def secret_variables() -> frozenset[str]:
+    """The environment variables of the settings that are secret."""
+    return frozenset(variable(f.name) for f in fields(Settings) if f.metadata["secret"])
 
 
 def from_environment(environment: Mapping[str, str], others: frozenset[str]) -> dict[str, Any]:

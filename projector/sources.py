@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from events.errors import SourceError
 from events.event import Batch, Limits, Source, Wanted
@@ -17,6 +18,7 @@ from events.sources.generate import GenerateSource
 from events.sources.jetstream import JetstreamSource
 from events.sources.jetstream_url import parse_source
 from projector import tally
+from projector.database import masked
 from projector.errors import HeldByAnother, UsageError
 from projector.settings import Settings
 
@@ -74,7 +76,22 @@ def _source(text: str, settings: Settings) -> Source:
         return _jetstream(text, settings)
     if is_stream(text):
         return _redis(text, settings)
-    raise UsageError(f"{text!r} is no source; there are: {FORMS}")
+    raise UsageError(f"{masked(text)!r} is no source; there are: {FORMS}")
+
+
+def addressed(text: str, settings: Settings) -> str:
+    """The text, with the password of the settings where it is an address of Redis without one.
+
+    Show it by `masked` only.
+    """
+    if not settings.redis_password or not is_stream(text):
+        return text
+    scheme, _, rest = text.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if ":" in user:
+        return text
+    secret = f"{user}:{quote(settings.redis_password, safe='')}@"
+    return f"{scheme}://{secret}{rest.removeprefix(user + at)}"
 
 
 def is_stream(text: str) -> bool:
@@ -147,6 +164,11 @@ class StreamTarget:
             raise UsageError(str(error)) from error
         self.source = source.name
         self._cursor: str | None = None
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """None: it waits for room in the stream as long as it takes."""
+        return ()
 
     async def open(self) -> str | None:
         """Returns the cursor saved in Redis."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib.resources import files
+from math import inf
 from typing import Final
 
 import msgspec
@@ -24,10 +25,11 @@ from starlette.routing import Route
 from projector.database import Database, one_line
 from projector.declare import Declaration
 from projector.exposition import Exposition
-from projector.guard import Guard
+from projector.guard import HEALTH_PATH, Guard
 from projector.listen import Address
 from projector.movers import Movers
 from projector.observer import Observer
+from projector.pulse import PULSE
 from projector.state import state_of
 
 log = logging.getLogger(__name__)
@@ -61,12 +63,20 @@ def _file(name: str) -> bytes:
 
 
 class StatusPage:
-    """Answers: the page's files, `/live` as it changes, `/state` once, `/metrics`."""
+    """Answers: the page's files, `/live` as it changes, `/state` once, `/metrics`, `/health`."""
 
-    def __init__(self, observer: Observer, token: str, *, with_page: bool = True) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        token: str,
+        *,
+        with_page: bool = True,
+        patience_seconds: float = inf,
+    ) -> None:
         self.observer = observer
+        self._patience_seconds = patience_seconds
         self._exposition = Exposition(observer)
-        routes = [Route("/metrics", self._metrics)]
+        routes = [Route("/metrics", self._metrics), Route(HEALTH_PATH, self._health)]
         if with_page:
             routes += [Route("/state", self._state), Route("/live", self._live)]
             routes.append(Route("/{name}", self._page))
@@ -86,6 +96,10 @@ class StatusPage:
     async def _metrics(self, request: Request) -> Response:
         text, content_type = self._exposition.render(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
+
+    async def _health(self, _: Request) -> Response:
+        is_stuck = PULSE.stuck(self._patience_seconds)
+        return PlainTextResponse("stuck\n" if is_stuck else "ok\n", 503 if is_stuck else 200)
 
     async def _state(self, _: Request) -> Response:
         return Response(msgspec.json.encode(state_of(self.observer)), media_type="application/json")
@@ -130,6 +144,7 @@ async def serving(
     group: str = "projector",
     movers: Movers | None = None,
     seconds: float = 2.0,
+    patience_seconds: float = inf,
 ) -> AsyncIterator[None]:
     """Observes and serves as long as it lasts; without a database, metrics only.
 
@@ -154,7 +169,9 @@ async def serving(
     observer = Observer(
         database, declarations, streams=streams, group=group, movers=movers, seconds=seconds
     )
-    page = StatusPage(observer, token, with_page=database is not None)
+    page = StatusPage(
+        observer, token, with_page=database is not None, patience_seconds=patience_seconds
+    )
     server = _Server(_config(page.app))
     tasks = [
         asyncio.create_task(observer.run(), name="observer"),

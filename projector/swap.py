@@ -31,6 +31,14 @@ SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.gr
     AS who, a.privilege_type AS what, a.is_grantable AS further
 FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = $1::text::regclass
 """
+# Of columns that number themselves: the live table's, and that of the new one.
+SEQUENCES: Final = """
+SELECT s.live, s.new FROM pg_attribute AS a, LATERAL (
+    SELECT pg_get_serial_sequence($1, attname) AS live, pg_get_serial_sequence($2, attname) AS new
+) AS s
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
+    AND s.live IS NOT NULL AND s.new IS NOT NULL
+"""
 OWNER: Final = """
 SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = $1::text::regclass
 """
@@ -198,14 +206,20 @@ async def _replace(
     """Moves the live table away and the new one to its place, with who may do what with it."""
     table, new = (f"{quoted(s)}.{quoted(relation)}" for s in (target, source))
     if await connection.fetchval(EXISTS, table):
-        for row in await connection.fetch(GRANTS, table):
-            further = " WITH GRANT OPTION" if row["further"] else ""
-            await connection.execute(f"GRANT {row['what']} ON {new} TO {row['who']}{further}")
+        await _grant(connection, table, f"TABLE {new}")
+        for live_sequence, sequence in await connection.fetch(SEQUENCES, table, new):
+            await _grant(connection, live_sequence, f"SEQUENCE {sequence}")
         owner = await connection.fetchval(OWNER, table)
         if owner != await connection.fetchval(OWNER, new):
             await connection.execute(f"ALTER TABLE {new} OWNER TO {owner}")
         await connection.execute(f"ALTER TABLE {table} SET SCHEMA {quoted(old)}")
     await connection.execute(f"ALTER TABLE {new} SET SCHEMA {quoted(target)}")
+
+
+async def _grant(connection: asyncpg.Connection, live_relation: str, new: str) -> None:
+    for row in await connection.fetch(GRANTS, live_relation):
+        further = " WITH GRANT OPTION" if row["further"] else ""
+        await connection.execute(f"GRANT {row['what']} ON {new} TO {row['who']}{further}")
 
 
 async def _swap_list(

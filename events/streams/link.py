@@ -91,8 +91,11 @@ def place_name(url: str, stream: str) -> str:
         if parts.scheme == "unix":
             database = dict(parse_qsl(parts.query)).get("db", "0")
         number = int(database)
-    except ValueError as error:
-        raise SourceError(f"Redis address: {error}; use redis://host:port/0?stream=…") from None
+    except ValueError:
+        # Not the cause: of a password with a / in it, it holds the beginning.
+        raise SourceError(
+            "Redis address: port and database must be numbers; use redis://host:port/0?stream=…"
+        ) from None
     label = quote(stream, safe=":")
     if parts.scheme == "unix":
         return f"unix://{unquote(parts.path)}?db={number}&stream={label}"

@@ -19,16 +19,17 @@ from projector import ingest as flow
 from projector import schema
 from projector.daemon import Daemon, stop_on_signals
 from projector.database import Database, close_quietly, masked, one_line
-from projector.environment import COMMON, Common, declared, opened, settings
+from projector.environment import COMMON, Common, declared, opened, say_what_shows, settings
 from projector.errors import CannotConnect, UsageError
 from projector.generating import write_lines
 from projector.ingest import LogSink
 from projector.lease import LeaseKeeper
 from projector.listen import listening, observed
+from projector.notify import supervised
 from projector.output import console, errors, print_json
 from projector.registry import chosen as chosen_names
 from projector.settings import Settings
-from projector.sources import StreamTarget, is_stream, source_of
+from projector.sources import StreamTarget, addressed, is_stream, source_of
 from projector.telemetry import exported
 
 
@@ -54,27 +55,33 @@ async def ingest(
         filled beyond --stream-entries-max: then reading upstream waits.
     """
     chosen = settings()
+    source = addressed(source, chosen)
+    to = None if to is None else addressed(to, chosen)
     reading = source_of(source, chosen)
     listening(chosen)
+    say_what_shows()
+    shown = masked(source)
     with exported(), stop_on_signals(chosen.stop_seconds) as stop:
+        telling = supervised(chosen, stop, lambda: flow.sentence(reading.name))
         if to is not None:
             streams = [text for text in (source, to) if is_stream(text)]
-            with _bar(f"{source} → {to}") as show:
-                async with observed(chosen, streams=streams):
-                    done = await flow.ingest(reading, StreamTarget(to, reading, chosen), stop, show)
+            with _bar(f"{shown} → {masked(to)}") as show:
+                async with observed(chosen, streams=streams), telling:
+                    target = StreamTarget(to, reading, chosen)
+                    done = await flow.ingest(reading, target, stop, show)
         else:
             async with opened(common, chosen) as database:
                 await _check(database)
                 streams = [source] if is_stream(source) else []
-                with _bar(source) as show:
-                    async with observed(chosen, streams=streams):
+                with _bar(shown) as show:
+                    async with observed(chosen, streams=streams), telling:
                         done = await into_log(database, source, chosen, stop, show)
     if common.json:
         print_json(done)
     else:
         skipped = sum(done.skipped.values())
         console.print(
-            f"{done.events:,} events from {source}; {done.duplicates:,} repeats left out, "
+            f"{done.events:,} events from {shown}; {done.duplicates:,} repeats left out, "
             f"{skipped:,} skipped, {done.undecodable:,} undecodable.",
             soft_wrap=True,
         )
@@ -128,13 +135,19 @@ async def run(
     declarations = declared()
     only = chosen_names(names, declarations)
     listening(chosen)
+    say_what_shows()
     async with opened(common, chosen) as database:
         await _check(database, only)
         with exported(), stop_on_signals(chosen.stop_seconds) as stop:
             daemon = Daemon(database, declarations, chosen, only=only)
             watching = asyncio.create_task(_watch(daemon)) if sys.stderr.isatty() else None
             try:
-                async with observed(chosen, database, declarations, movers=daemon.movers):
+                async with (
+                    observed(chosen, database, declarations, movers=daemon.movers),
+                    supervised(
+                        chosen, stop, lambda: daemon.sentence, is_ready=lambda: daemon.is_ready
+                    ),
+                ):
                     await daemon.run(stop, until_caught_up=until_caught_up)
             finally:
                 if watching is not None:

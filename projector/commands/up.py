@@ -20,13 +20,22 @@ from projector.commands.flow import into_log
 from projector.daemon import Daemon, first_failure, stop_on_signals
 from projector.database import Database, masked
 from projector.declare import Declaration
-from projector.environment import COMMON, Common, declared, held_alone, opened, settings
+from projector.environment import (
+    COMMON,
+    Common,
+    declared,
+    held_alone,
+    opened,
+    say_what_shows,
+    settings,
+)
 from projector.ingest import ingest
 from projector.listen import listening, observed
 from projector.live import Picture
+from projector.notify import supervised
 from projector.output import console
 from projector.settings import Settings
-from projector.sources import StreamTarget, is_stream, source_of
+from projector.sources import StreamTarget, addressed, is_stream, source_of
 from projector.status import read_status
 from projector.telemetry import exported
 
@@ -87,8 +96,10 @@ async def started(
 ) -> AsyncIterator[tuple[Run, asyncio.Event]]:
     """Servers, schema, traces and signals, for as long as one `up` lasts."""
     chosen = settings()
+    source = addressed(source, chosen)
     source_of(source, chosen)  # A text that names no source is refused before anything starts.
     listening(chosen)
+    say_what_shows()
     with held_alone(common.folder / "up.lock", "projector up"):
         async with opened(common, chosen, create=True) as database:
             await _prepare(database, chosen)
@@ -109,6 +120,7 @@ async def everything(run: Run, stop: asyncio.Event) -> bool:
         observed(
             run.settings, run.database, declarations, streams=run.streams, movers=daemon.movers
         ),
+        supervised(run.settings, stop, lambda: daemon.sentence, is_ready=lambda: daemon.is_ready),
         entrance(run, stop) as feeding,
         watched(run, declarations),
     ):
@@ -242,7 +254,9 @@ async def _prepare(database: Database, chosen: Settings) -> None:
 
 def _say_where(run: Run) -> None:
     if not run.json:
-        console.print(f"{run.source} → {masked(run.database.url)}", markup=False, soft_wrap=True)
+        console.print(
+            f"{masked(run.source)} → {masked(run.database.url)}", markup=False, soft_wrap=True
+        )
 
 
 def _task(work: Coroutine[None, None, object], name: str) -> asyncio.Task[None]:

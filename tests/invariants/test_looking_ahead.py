@@ -15,6 +15,7 @@ from projector.database import APPLY_SETTINGS, Database
 from projector.fold import Folded, Folder, Window
 from projector.formation import Formation
 from projector.statements import EDITS, live
+from tests.support.clock import Clock
 from tests.support.engine import DECLARATIONS, create
 from tests.support.histories import LIKE, made
 
@@ -83,15 +84,6 @@ async def test_the_edits_are_those_of_the_snapshot_that_was_searched(
     await writing.execute("UPDATE projector.checkpoint SET edits = 7 WHERE projection = 'like'")
     assert (await writer.probe(writing, folded_of(made(1, "create", LIKE)))).edits == 7
     assert await writing.fetchval(EDITS, "like") == 7
-
-
-class Clock:
-    """A clock that is moved by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_only_who_is_a_few_windows_ahead_and_far_from_the_head_waits() -> None:

@@ -118,6 +118,8 @@ class Waiting(Listed):
 class Taken:
     """A sink that belongs to somebody else by the time of the first batch."""
 
+    signs = ()
+
     async def open(self) -> str | None:
         return None
 

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from projector.movers import KEYS_MAX, ROWS_MAX, SPAN_SECONDS, Mover, Movers, movers_of
+from tests.support.clock import Clock
 from tests.support.engine import DECLARATIONS
-
-
-class Clock:
-    """Goes on when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def rows(**gained: int) -> list[tuple[str, str]]:

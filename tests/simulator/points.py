@@ -68,7 +68,7 @@ POINTS: dict[str, Point] = {
     "as-of.moving": Point("as-of", "Nothing of it has happened."),
     "as-of.moved": Point("as-of", "The next use drops what is left of the builds."),
     # Archive and restore.
-    "index.making": Point("archive", "What is left invalid is made again.", 2),
+    "index.making": Point("archive", "Nothing is left of it; the next run makes it.", 2),
     "index.made": Point("archive", DONE, 2),
     "archive.writing": Point("archive", "The nameless file is deleted.", 2),
     "archive.written": Point("archive", "The same.", 2),

@@ -11,8 +11,8 @@ from projector.cli import app
 from projector.environment import take_settings
 from tests.style.test_style import ROOT
 
-PAGES = ("README.md", "ops/RUNBOOK.md", "ops/bench/RESULTS.md")
-TYPED = re.compile(r"^(?:\S*/)?projector (.*)$", re.MULTILINE)
+PAGES = ("README.md", "ops/RUNBOOK.md", "ops/UPGRADE.md", "ops/bench/RESULTS.md")
+TYPED = re.compile(r"^ *(?:\S*/)?projector (.*)$", re.MULTILINE)
 PLACEHOLDERS = {"DID…": "did:plc:x", "COMMAND": "status", "NAME": "like"}
 
 

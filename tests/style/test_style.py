@@ -142,7 +142,7 @@ def test_nothing_in_the_tree_is_of_one_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("kind", ["", "-dev", "-build"])
+@pytest.mark.parametrize("kind", ["", "-dev", "-build", "-audit"])
 def test_requirements_are_pinned_and_hashed_and_name_no_address(kind: str) -> None:
     text = (ROOT / f"requirements{kind}.txt").read_text()
     lines = text.replace("\\\n", " ").splitlines()

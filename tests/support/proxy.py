@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -31,13 +32,17 @@ class Proxy:
 
     - `delay_seconds`: each piece is passed so much later.
     - `bytes_per_second`: no more is passed in each direction of each connection; 0: no bound.
+    - `tls`: connections to it are encrypted; those to the server are not.
 
     `passed`, `delayed`, `held` and `cuts` count pieces passed, passed late or slowly, and kept
     back, and connections cut.
     """
 
-    def __init__(self, reach: Callable[[], Awaitable[Streams]]) -> None:
+    def __init__(
+        self, reach: Callable[[], Awaitable[Streams]], *, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._reach = reach
+        self._tls = tls
         self._open = asyncio.Event()
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,7 +52,7 @@ class Proxy:
         self.passed = self.delayed = self.held = self.cuts = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

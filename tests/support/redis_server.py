@@ -45,7 +45,7 @@ class RedisServer:
         self.binary = binary
         self.folder = folder
         self.settings = settings
-        self.port = _free_port()
+        self.port = free_port()
         self._process: asyncio.subprocess.Process | None = None
         self._link = RedisLink(self.url, 5.0)
 
@@ -204,7 +204,8 @@ class CuttingProxy:
             await writer.drain()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody has just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -59,6 +59,8 @@ class Deaf:
 class Nowhere:
     """A sink that takes everything."""
 
+    signs = ()
+
     async def open(self) -> str | None:
         return None
 
