@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.simulator.faults.fault import Disturbed, Unfired, fault
-from tests.simulator.faults.world import World
+from tests.simulator.faults.world import STREAM, World
 
 WAITING = "; waiting"
 LOST = ("Redis lost writes", "was flushed, deleted or restored from an older copy")
@@ -26,6 +26,7 @@ MADE_GOOD = (
 
 CUT_BYTES_MAX = 200_000
 COME_SECONDS_MAX = 15.0
+ROOM_ENTRIES = 500
 
 
 @fault(
@@ -63,6 +64,12 @@ async def _run_id(world: World) -> bytes:
 @asynccontextmanager
 async def unread(world: World) -> AsyncIterator[int]:
     """Messages in the stream that the log has not, while it is entered; yields the feed's place."""
+
+    async def has_room() -> bool:
+        return int(await world.redis("XLEN", STREAM)) < ROOM_ENTRIES
+
+    # It may be full, while the writer repeats what was lost.
+    await world.see("the stream stays full", has_room)
     running = world.field.members["tail"].running
     assert running is not None
     running.send(signal.SIGSTOP)
@@ -76,7 +83,7 @@ async def unread(world: World) -> AsyncIterator[int]:
         try:
             at: int = await world.see("nothing came", moved, seconds=COME_SECONDS_MAX)
         except Unfired as error:
-            # Full, as it may be while the writer repeats what was lost: who reads must go on first.
+            # Full by now: who reads must go on first.
             raise Disturbed("nothing comes into the stream") from error
         yield at
     finally:
