@@ -8,7 +8,7 @@ from projector import schema
 from projector.declare import Declaration
 from projector.doctor.finding import Case, Finding, Severity
 from projector.errors import SchemaMismatch
-from projector.partitions import SEALED
+from projector.partitions import UNINDEXED
 from projector.status import read_status
 
 AREA: Final = "engine"
@@ -70,8 +70,7 @@ async def _unknown(case: Case) -> list[Finding]:
 
 
 async def _unindexed(case: Case) -> list[Finding]:
-    rows = await case.connection.fetch(SEALED)
-    names = [name for name, _, is_valid in rows if not is_valid]
+    names = [row["table_name"] for row in await case.connection.fetch(UNINDEXED)]
     if not names:
         return []
     many = "partitions of the log have" if len(names) > 1 else "partition of the log has"
