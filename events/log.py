@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from events.crashpoints import crash_point
-from events.event import Batch, Event
+from events.event import TRACES_MAX, Batch, Event
 from events.recent import RecentEvents
 from events.rows import times_in_microseconds
 
@@ -63,11 +63,11 @@ INSERT INTO projector.append_trace (through_offset, first_offset, traceparent) V
 """
 TRACES_KEPT_EVENTS: Final = 1_000_000
 FORGET_TRACES = "DELETE FROM projector.append_trace WHERE through_offset < $1"
-TRACES = """
+TRACES = f"""
 SELECT traceparent FROM projector.append_trace
 WHERE through_offset > $1 AND first_offset <= $2 AND through_offset <= (
     SELECT coalesce(min(through_offset), $2) FROM projector.append_trace WHERE through_offset >= $2)
-ORDER BY through_offset LIMIT 128
+ORDER BY through_offset LIMIT {TRACES_MAX}
 """
 PARTITIONS = """
 SELECT table_name, first_offset, end_offset FROM projector.log_partition ORDER BY first_offset
@@ -311,5 +311,5 @@ async def read_head(connection: asyncpg.Connection) -> int:
 
 
 async def read_traces(connection: asyncpg.Connection, after: int, through: int) -> list[str]:
-    """The traceparents of the appends that put these offsets into the log; the first 128."""
+    """The traceparents of the appends that put these offsets into the log; the first ones."""
     return [row["traceparent"] for row in await connection.fetch(TRACES, after, through)]

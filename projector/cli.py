@@ -31,6 +31,7 @@ from projector.commands import (
     probe,
     rebuild,
     replay,
+    trace,
     up,
     verify,
 )
@@ -65,6 +66,7 @@ app.command(probe.probe)
 app.command(explain.explain)
 app.command(explain.history)
 app.command(explain.bisect)
+app.command(trace.trace)
 app.command(flow.generate)
 app.command(rebuild.rebuild)
 app.command(rebuild.rollback)

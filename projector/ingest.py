@@ -23,7 +23,7 @@ from projector.errors import Corruption, HeldByAnother
 from projector.lease import LeaseKeeper
 from projector.pace import Rate
 from projector.rates import Rates, is_live
-from projector.telemetry import append_span
+from projector.telemetry import append_span, receive_span
 
 log = logging.getLogger(__name__)
 
@@ -221,8 +221,9 @@ async def ingest(
         # In this order: whoever reads ahead lets go of the source before that is closed.
         async with aclosing(batches), aclosing(_ahead(batches, stop)) as ahead:
             async for batch in ahead:
-                appended = await sink.put(batch)
-                await source.committed(batch.cursor)
+                with receive_span(source.name, batch):
+                    appended = await sink.put(batch)
+                    await source.committed(batch.cursor)
                 progress.add(batch, appended)
                 count(source.name, batch, appended)
                 progress.events_per_second = rate.add(len(batch.events))

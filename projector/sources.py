@@ -19,6 +19,7 @@ from events.sources.jetstream_url import parse_source
 from projector import tally
 from projector.errors import HeldByAnother, UsageError
 from projector.settings import Settings
+from projector.telemetry import forward_span
 
 # The client of Redis is imported only where there is a Redis: it takes as long as all the rest.
 if TYPE_CHECKING:
@@ -158,11 +159,14 @@ class StreamTarget:
         from events.streams.sink import SourceClaimed
 
         begun = time.monotonic()
-        try:
-            await self._sink.append(self.source, self._cursor, batch)
-        except SourceClaimed as error:
-            raise HeldByAnother(str(error)) from error
-        tally.APPEND_SECONDS.add(time.monotonic() - begun, self.source)
+        with forward_span(self.source, self._sink.name, batch) as span:
+            try:
+                trace = span.traceparent()
+                await self._sink.append(self.source, self._cursor, batch, trace=trace)
+            except SourceClaimed as error:
+                raise HeldByAnother(str(error)) from error
+            seconds = time.monotonic() - begun
+            tally.APPEND_SECONDS.add(seconds, self.source, trace_id=tally.current_trace())
         self._cursor = batch.cursor
         return Appended(1, len(batch.events), 0, len(batch.dead))
 

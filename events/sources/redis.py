@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from events.crashpoints import crash_point
 from events.errors import SourceError
-from events.event import Batch, Limits, Report, Wanted, nothing
+from events.event import TRACES_MAX, Batch, Limits, Report, Wanted, nothing
 from events.redis_wire import RedisDecoder
 from events.streams.group import Group, Tidied, is_changing
 from events.streams.link import (
@@ -165,15 +165,19 @@ class RedisSource:
     def _batch(self, entries: list[Entry]) -> Batch:
         batch = Batch(cursor=entries[-1][0].decode())
         decode, add, size = self._decode, batch.add, 0
+        traces: dict[bytes, None] = {}
         for entry in entries:
             name, fields = entry
             size += len(fields[1])
+            if len(fields) > 2 and (trace := field_of(entry, b"trace")):
+                traces[trace] = None
             raw = fields[1] if fields[0] == b"event" else field_of(entry, b"event")
             if raw is None:
                 add(dead_letter(entry, self._message_bytes_max))
             else:
                 add(decode(raw, name.decode()))
         batch.message_bytes = size
+        batch.traces = [trace.decode("ascii", "replace") for trace in list(traces)[:TRACES_MAX]]
         self._reader.pace(self._batch_bytes_max * len(entries) // max(1, size))
         self._uncommitted.append((batch.cursor, [name for name, _ in entries]))
         return batch
