@@ -128,6 +128,7 @@ async def serving(
     *,
     streams: list[str] | None = None,
     group: str = "projector",
+    stream_entries_max: int = 1_000_000,
     movers: Movers | None = None,
     seconds: float = 2.0,
 ) -> AsyncIterator[None]:
@@ -152,7 +153,13 @@ async def serving(
     else:
         log.info("metrics: http://%s/metrics", bound)
     observer = Observer(
-        database, declarations, streams=streams, group=group, movers=movers, seconds=seconds
+        database,
+        declarations,
+        streams=streams,
+        group=group,
+        stream_entries_max=stream_entries_max,
+        movers=movers,
+        seconds=seconds,
     )
     page = StatusPage(observer, token, with_page=database is not None)
     server = _Server(_config(page.app))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from projector import schema
 from projector.database import masked
 from projector.environment import COMMON, Common, declared, opened, settings
+from projector.facts import read_log
 from projector.output import console, print_json, status_tables, table
 from projector.settings import shown as shown_settings
-from projector.status import read_status
+from projector.surroundings import Streams, look
 
 
 async def init(*, common: Common = COMMON) -> None:
@@ -37,7 +38,9 @@ async def status(*, common: Common = COMMON) -> None:
         connection = await database.first_connect("status")
         try:
             await schema.check(connection, ())
-            found = await read_status(connection, declarations)
+            streams = Streams(chosen.stream_group, chosen.stream_entries_max)
+            log = await read_log(connection)
+            found, _ = await look(connection, declarations, streams, log)
         finally:
             await connection.close()
     if common.json:
