@@ -31,6 +31,7 @@ from projector.commands import (
     probe,
     rebuild,
     replay,
+    top,
     trace,
     up,
     verify,
@@ -60,6 +61,7 @@ app.command(basic.init)
 app.command(flow.ingest)
 app.command(flow.run)
 app.command(basic.status)
+app.command(top.top)
 app.command(verify.verify)
 app.command(doctor.doctor)
 app.command(probe.probe)

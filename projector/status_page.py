@@ -61,7 +61,7 @@ def _file(name: str) -> bytes:
 
 
 class StatusPage:
-    """Answers: the page's files, `/live` as it changes, `/state` once, `/metrics`."""
+    """Answers: the page's files, `/live` as it changes, its parts once, `/metrics`."""
 
     def __init__(self, observer: Observer, token: str, *, with_page: bool = True) -> None:
         self.observer = observer
@@ -69,6 +69,7 @@ class StatusPage:
         routes = [Route("/metrics", self._metrics)]
         if with_page:
             routes += [Route("/state", self._state), Route("/live", self._live)]
+            routes += [Route("/letters", self._letters), Route("/samples", self._samples)]
             routes.append(Route("/{name}", self._page))
         routes.append(Route("/", self._page if with_page else self._no_page))
         self.app = Guard(Starlette(routes=routes), token)
@@ -88,7 +89,13 @@ class StatusPage:
         return Response(text, headers={"content-type": content_type})
 
     async def _state(self, _: Request) -> Response:
-        return Response(msgspec.json.encode(state_of(self.observer)), media_type="application/json")
+        return _json(state_of(self.observer))
+
+    async def _letters(self, _: Request) -> Response:
+        return _json(self.observer.latest.letters if self.observer.latest else [])
+
+    async def _samples(self, _: Request) -> Response:
+        return _json(list(self.observer.samples.kept))
 
     async def _live(self, _: Request) -> Response:
         return StreamingResponse(self._happenings(), media_type="text/event-stream")
@@ -106,6 +113,10 @@ class StatusPage:
                 yield _happening("letters", latest)
             yield _happening("state", state_of(observer))
             await observer.after(look)
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 def _happening(name: str, value: object) -> bytes:

@@ -140,5 +140,5 @@ async def pipeline(name: str = "staged") -> AsyncIterator[Pipeline]:
         stack.push_async_callback(end, speaking)
         made.say(*(next(made.made) for _ in range(EVENTS_MIN)))
         await watch.until(watch.head, EVENTS_MIN)
-        await made.until_told("All 6 projections are in step", "0 differences")
+        await made.until_told("All 6 projections are in step", "0 differences", seconds=240)
         yield made
