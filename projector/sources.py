@@ -112,6 +112,7 @@ def _redis(text: str, settings: Settings) -> RedisSource:
         place.url,
         place.stream,
         group=place.group,
+        after_group=place.after_group,
         consumer="projector",
         limits=limits_of(settings),
         wanted=wanted_of(settings),
@@ -137,6 +138,8 @@ class StreamTarget:
 
         try:
             place = parse_place(text)
+            if place.after_group:
+                raise UsageError("after_group is for a stream that is read; leave it out of --to")
             self._sink = RedisSink(
                 place.url,
                 place.stream,

@@ -24,7 +24,7 @@ from events.streams.link import (
     place_name,
 )
 from events.streams.reader import StreamReader
-from events.streams.stream import START, Entry, dead_letter, entry_id, field_of
+from events.streams.stream import START, Entry, EntryId, dead_letter, entry_id, field_of
 
 __all__ = ["RedisSource", "parse_place"]
 
@@ -43,6 +43,7 @@ class RedisSource:
     with `trim` removed, only when the log has them and every other group has dealt with them; the
     last one stays, as a proof that the stream is still the same.
 
+    - `after_group`: another group, at whose position reading begins where no cursor is given.
     - `consumer`: our name in the group; keep it the same across restarts. One reader per group: a
       second one is noticed and said, and both read everything.
     - `batch_bytes_max`: about how much is read at once; after large entries fewer are asked for.
@@ -58,6 +59,7 @@ class RedisSource:
         stream: str,
         *,
         group: str = GROUP,
+        after_group: str = "",
         consumer: str,
         limits: Limits,
         wanted: Wanted,
@@ -74,6 +76,7 @@ class RedisSource:
         if min(batch_events_max, batch_bytes_max, block_ms) < 1:
             raise SourceError(f"{self._name}: the bounds of a batch and block_ms are at least 1")
         self._stream, self._trim, self._report = stream, trim, report
+        self._after_group = after_group
         self._block_ms, self._batch_bytes_max = block_ms, batch_bytes_max
         self._message_bytes_max = limits.message_bytes_max
         self._decode = RedisDecoder(limits, wanted).decode
@@ -103,10 +106,14 @@ class RedisSource:
         Raises SourceError where waiting does not help: a wrong password, a key that is no stream,
         a cursor that is no entry id.
         """
-        self._reader.start(entry_id(cursor) if cursor else START)
+        position = entry_id(cursor) if cursor else START
+        is_given = bool(self._after_group and not cursor)
         self._uncommitted.clear()
         self._is_open = True
         try:
+            if is_given:
+                position = await self._patiently(self._given_position)
+            self._reader.start(position, is_given=is_given)
             while True:
                 entries = await self._patiently(self._reader.read)
                 if entries:
@@ -117,6 +124,17 @@ class RedisSource:
             self._is_open = False
             await self._blocking.close()
             await self._link.close()
+
+    async def _given_position(self) -> EntryId:
+        found = await self._group.stands_at(self._after_group)
+        if found is None:
+            raise SourceError(
+                f"{self._name}: there is no group {self._after_group!r} to begin after; redis-cli "
+                f"XINFO GROUPS {self._stream} lists them, and without after_group reading begins "
+                "with the stream's first entry"
+            )
+        self._report(f"{self._name}: beginning where the group {self._after_group!r} is, {found}")
+        return found
 
     async def committed(self, cursor: str) -> None:
         """Acknowledges and trims what the log has; what fails is made up for by a later call."""
