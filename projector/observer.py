@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -32,6 +33,7 @@ from projector.movers import Movers
 from projector.samples import Samples
 from projector.status import Status
 from projector.surroundings import Streams, look
+from projector.troubles import LOOKS
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Observer:
         self.is_closed = False
         self.samples = Samples(seconds)
         self._connection: asyncpg.Connection | None = None
+        self._looks: deque[float] = deque(maxlen=LOOKS)
         self._sizes: tuple[float, LogFacts] | None = None
         self._looked = asyncio.Condition()
 
@@ -154,7 +157,7 @@ class Observer:
         log_facts = await self._read_sizes(connection)
         streams = Streams(self.group, self.stream_entries_max, self.redis)
         status, around = await look(
-            connection, self.declarations, streams, log_facts, list(self.samples.kept)
+            connection, self.declarations, streams, log_facts, self._looks, list(self.samples.kept)
         )
         has_letters = bool(status.dead_letters)
         return Observation(

@@ -38,7 +38,9 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     blocker_name: str
 
 
-async def read_wait(connection: asyncpg.Connection) -> Wait | None:
+async def read_wait(
+    connection: asyncpg.Connection, long_seconds: float = LONG_SECONDS
+) -> Wait | None:
     """The longest wait of our appends, windows and merges, if any is long."""
-    row = await connection.fetchrow(WAITS, LONG_SECONDS)
+    row = await connection.fetchrow(WAITS, long_seconds)
     return Wait(**dict(row)) if row is not None else None

@@ -96,7 +96,8 @@ async def redis_full(pipe: Pipeline) -> AsyncIterator[None]:
     pipe.start("feed", "ingest", "generate:rate=20,events=0,seed=9", "--to", stream)
     pipe.start("tail", "ingest", stream)
     await pipe.watch.until(lambda: pipe.watch.count(INGESTED, f"%{STREAM}"), 1)
-    await pipe.redis("CONFIG", "SET", "maxmemory", 1)
+    used = (await pipe.redis("INFO", "memory")).partition(b"used_memory:")[2].split()[0]
+    await pipe.redis("CONFIG", "SET", "maxmemory", int(used))
     try:
         yield
     finally:

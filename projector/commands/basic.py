@@ -5,10 +5,9 @@ from __future__ import annotations
 from projector import schema
 from projector.database import masked
 from projector.environment import COMMON, Common, declared, opened, settings
-from projector.facts import read_log
 from projector.output import console, print_json, status_tables, table
 from projector.settings import shown as shown_settings
-from projector.surroundings import Streams, look
+from projector.surroundings import Streams, look_once
 
 
 async def init(*, common: Common = COMMON) -> None:
@@ -39,8 +38,7 @@ async def status(*, common: Common = COMMON) -> None:
         try:
             await schema.check(connection, ())
             streams = Streams(chosen.stream_group, chosen.stream_entries_max)
-            log = await read_log(connection)
-            found, _ = await look(connection, declarations, streams, log)
+            found = await look_once(connection, declarations, streams)
         finally:
             await connection.close()
     if common.json:

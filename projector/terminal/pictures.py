@@ -13,7 +13,7 @@ from rich.text import Text
 
 from projector.output import table
 from projector.state import State
-from projector.status import IN_STEP_SECONDS, ProjectionStatus, SourceStatus, Status, is_in_use
+from projector.status import IN_STEP_SECONDS, ProjectionStatus, SourceStatus, Status
 from projector.terminal.views import View
 from projector.troubles import size
 
@@ -85,7 +85,7 @@ def pipeline(view: View) -> RenderableType:
 
 
 def _source_cell(source: SourceStatus) -> Text:
-    colour = "green" if source.owner is not None else "red" if is_in_use(source) else "dim"
+    colour = "green" if source.owner is not None else "red" if source.is_in_use else "dim"
     name = re.sub(r"^[a-z]+://([^/?]*).*?(?:stream=(.*))?$", _short, source.name)
     text = Text("● ", style=colour).append(name[:14], style="default")
     return text.append(f" {source.events_per_second:,.0f}/s", style="blue")
