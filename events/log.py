@@ -35,11 +35,12 @@ CLAIM_SOURCE = """
 INSERT INTO projector.source_cursor (source) VALUES ($1) ON CONFLICT (source) DO NOTHING
 """
 SOURCE = "SELECT cursor, appends FROM projector.source_cursor WHERE source = $1"
+# Repeats alone are no sign of life: they come where a source is begun anew, its host being silent.
 MOVE_CURSOR = """
 UPDATE projector.source_cursor
 SET cursor = $3, appends = appends + 1, events = events + $4, duplicates = duplicates + $5,
     undecodable = undecodable + $6, message_bytes = message_bytes + $7, events_per_second = $8,
-    updated_at = now()
+    updated_at = CASE WHEN $4 = 0 AND $6 = 0 AND $5 > 0 THEN updated_at ELSE now() END
 WHERE source = $1 AND appends = $2
 """
 COUNT_SKIPPED = """

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from projector.disk import DiskFacts
+from projector.doctor.finding import size
 from projector.facts import LogFacts, RedisFacts
 from projector.failures import Failure
 from projector.samples import Sample
@@ -160,15 +161,6 @@ def growth(log: LogFacts, events_per_second: float) -> float:
     """Bytes by which the log grows a second: an event takes what events took on average. The tables
     of projections come on top of it."""
     return events_per_second * log.bytes / log.events if log.events >= EVENTS_MIN else 0.0
-
-
-def size(number: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
-        number /= 1000
-    return f"{number:,.1f} TB"
 
 
 def span(seconds: float) -> str:

@@ -60,17 +60,50 @@ WHERE did = (SELECT min(did) FROM bsky.profile_agg)
 REPAIR: Final = DAMAGE.replace("+ 7", "- 7")
 
 
+PAST: Final = """
+INSERT INTO projector.rate (source, collection, seconds, begins, events, newest_us)
+SELECT source, '', w, b, 60 * w, 1000000 * (b + w - 1)
+FROM projector.source_cursor, unnest(ARRAY[60, 3600]) AS w,
+    LATERAL (SELECT extract(epoch FROM now())::bigint / w * w - n * w AS b
+        FROM generate_series(1, CASE w WHEN 60 THEN 120 ELSE 20 END) AS n) AS past
+ON CONFLICT DO NOTHING
+"""
+"""As if the source had brought 60 events a second for twenty hours."""
+PROBED: Final = {
+    "PROJECTOR_PROBE_SECONDS": "4",
+    "PROJECTOR_PROBE_GRACE_SECONDS": "2",
+    "PROJECTOR_PROBE_EVERY_SECONDS": "1",
+}
+
+
 @failure(
     "upstream-silent", "The host keeps its connections, and says nothing any more.",
-    "has brought nothing for",
+    "has brought nothing for", "projector doctor",
 )  # fmt: skip
 @asynccontextmanager
 async def upstream_silent(pipe: Pipeline) -> AsyncIterator[None]:
+    await pipe.admin(PAST)
     pipe.speaks = False
     try:
         yield
     finally:
         pipe.speaks = True
+
+
+@failure(
+    "upstream-lossy", "The host leaves out all likes; another host, asked as a witness, has them.",
+    "100 % of app.bsky.feed.like records are missing since", "projector probe",
+)  # fmt: skip
+@asynccontextmanager
+async def upstream_lossy(pipe: Pipeline) -> AsyncIterator[None]:
+    pipe.loses = "app.bsky.feed.like"
+    pipe.start("prober", "run", "like", PROJECTOR_PROBE_UPSTREAM=pipe.witness.url, **PROBED)
+    try:
+        yield
+    finally:
+        pipe.loses = ""
+        await pipe.end("prober")
+        await pipe.admin("DELETE FROM projector.probe", "DELETE FROM projector.probe_share")
 
 
 @failure(
@@ -102,8 +135,7 @@ async def redis_full(pipe: Pipeline) -> AsyncIterator[None]:
         yield
     finally:
         await pipe.redis("CONFIG", "SET", "maxmemory", 0)
-        for name in ("feed", "tail"):
-            pipe.processes[name].kill()
+        await pipe.end("feed", "tail")
         await pipe.admin(f"DELETE FROM projector.source_cursor WHERE source LIKE '%{STREAM}'")
 
 
@@ -144,7 +176,7 @@ async def count_damaged(pipe: Pipeline) -> AsyncIterator[None]:
 )  # fmt: skip
 @asynccontextmanager
 async def daemon_dead(pipe: Pipeline) -> AsyncIterator[None]:
-    pipe.processes["other"].kill()
+    await pipe.end("other")
     try:
         yield
     finally:

@@ -33,7 +33,6 @@ SETTINGS: Final = {
     "PROJECTOR_AUDIT_ACCOUNTS_PER_SECOND": "200",
     "PROJECTOR_BACKOFF_SECONDS_MAX": "1",
     "PROJECTOR_COMMAND_TIMEOUT_SECONDS": "20",
-    "PROJECTOR_LEASE_SECONDS": "2",
 }
 PAGE: Final = {"PROJECTOR_STATUS_LISTEN": "127.0.0.1:0", "PROJECTOR_STATUS_SECONDS": "0.5"}
 OTHERS: Final = tuple(d.name for d in DECLARATIONS if d.name != "like")
@@ -42,23 +41,28 @@ OTHERS: Final = tuple(d.name for d in DECLARATIONS if d.name != "like")
 
 @dataclass
 class Pipeline:
-    """What runs. `host` says an event each time that `speaks` lets it, as of now."""
+    """What runs. While it `speaks`, the host says events, as of now; `witness` is another host,
+    which says the same, and goes on where `host` `loses` those of a collection.
+    """
 
     at: Servers
     name: str
     place: Place
     host: JetstreamServer
+    witness: JetstreamServer
     watch: Watch
     processes: dict[str, Running] = field(default_factory=dict)
     page: Served = field(default_factory=lambda: Served(""))
     speaks: bool = True
+    loses: str = ""
     made: Iterator[Event] = field(default_factory=lambda: iter(Generator(seed=7, accounts=300)))
 
     def say(self, *events: Event) -> None:
         """Something happens on the network, now."""
         now_us = time.time_ns() // 1000
-        moved = (msgspec.structs.replace(e, time_us=now_us + i) for i, e in enumerate(events))
-        self.host.append(*map(encode, moved))
+        moved = [msgspec.structs.replace(e, time_us=now_us + i) for i, e in enumerate(events)]
+        self.witness.append(*map(encode, moved))
+        self.host.append(*(encode(e) for e in moved if e.collection != self.loses))
 
     async def speak(self) -> None:
         """The host's life, until cancelled."""
@@ -73,11 +77,15 @@ class Pipeline:
         self.processes[name] = self.place.start(*words, env=env)
         return self.processes[name]
 
+    async def end(self, *names: str) -> None:
+        """Kills processes."""
+        for name in names:
+            self.processes[name].kill()
+            await self.processes.pop(name).code()
+
     async def stop(self) -> None:
         """Kills what still runs."""
-        for running in self.processes.values():
-            running.kill()
-            await running.code()
+        await self.end(*self.processes)
 
     async def told(self) -> dict[str, Any]:
         """What the page shows now."""
@@ -130,8 +138,9 @@ async def pipeline(name: str = "staged") -> AsyncIterator[Pipeline]:
         folder.mkdir()
         place = Place(folder, "--database", at.program_url(name), **SETTINGS)
         host = await stack.enter_async_context(JetstreamServer())
+        witness = await stack.enter_async_context(JetstreamServer())
         watch = await stack.enter_async_context(Watch(at.url(name)))
-        made = Pipeline(at, name, place, host, watch)
+        made = Pipeline(at, name, place, host, witness, watch)
         stack.push_async_callback(made.stop)
         made.start("ingest", "ingest", f"{host.url}?cursor=1")
         made.start("other", "run", "like")

@@ -11,11 +11,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from projector.doctor.finding import size
 from projector.output import table
 from projector.state import State
 from projector.status import IN_STEP_SECONDS, ProjectionStatus, SourceStatus, Status
 from projector.terminal.views import View
-from projector.troubles import size
 
 COLOURS: Final = {"good": "green", "warn": "yellow", "bad": "red"}
 COMMAND: Final = re.compile(r"^(.*?)(?:: ((?:projector|redis-cli|SELECT) .*?)\.?)?$")

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from events.log import Appender
+from events.recent import RecentEvents
 from projector.database import Database
 from projector.disk import read_disk
 from projector.embedded_postgres import EmbeddedPostgres
@@ -17,6 +19,7 @@ from projector.failures import note_failure, read_failures
 from projector.waits import Wait, read_wait
 from tests.support.engine import create, project
 from tests.support.harness import until
+from tests.support.redis_case import batch
 from tests.support.served import ingested
 
 LOCK = "SELECT FROM projector.checkpoint WHERE projection = 'like' FOR UPDATE"
@@ -72,6 +75,21 @@ async def test_failures_are_counted_where_a_projection_is(
     await note_failure(database, "like", RuntimeError("four"))
     (found,) = await read_failures(connection)
     assert (found.log_offset, found.attempts, found.error) == (7, 1, "four")
+
+
+async def test_repeats_alone_do_not_end_a_silence(
+    database: Database, connection: asyncpg.Connection
+) -> None:
+    """As they come where a source is begun anew, again and again, since its host says nothing."""
+    appender = Appender(connection, "jetstream", recent=RecentEvents(100))
+    await appender.open()
+    heard = "SELECT updated_at FROM projector.source_cursor"
+    await appender.append(batch("1", 0, 3))
+    at = await connection.fetchval(heard)
+    assert (await appender.append(batch("2", 1, 2))).duplicates == 2
+    assert await connection.fetchval(heard) == at
+    assert (await appender.append(batch("3", 2, 2))).duplicates == 1
+    assert await connection.fetchval(heard) > at
 
 
 async def test_the_disk_is_that_of_the_server_where_that_is_here(

@@ -19,6 +19,11 @@ EIGHT = {
 }  # fmt: skip
 
 
+QUIET = ("postgres-slow", "redis-full", "count-damaged", "disk-nearly-full", "upstream-silent")
+"""For these the host need not speak: it is silent from the first on, as silence takes longest."""
+ORDER = [*(name for name in FAILURES if name not in QUIET), *QUIET]
+
+
 @pytest.fixture(scope="module")
 def pipe(runner: asyncio.Runner) -> Iterator[Pipeline]:
     """One pipeline, in which one failure after the other is made and mended."""
@@ -28,11 +33,13 @@ def pipe(runner: asyncio.Runner) -> Iterator[Pipeline]:
     runner.run(entered.__aexit__(None, None, None))
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("name", ORDER)
 def test_it_is_named_within_a_minute(pipe: Pipeline, runner: asyncio.Runner, name: str) -> None:
     failure = FAILURES[name]
     if failure.needs_root and os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
+
+    pipe.speaks = name not in QUIET
 
     async def stage() -> None:
         async with failure.act(pipe):
