@@ -29,6 +29,7 @@ from projector.facts import (
     read_log,
     read_redis,
 )
+from projector.failures import Failure
 from projector.movers import Movers
 from projector.samples import Samples
 from projector.status import Status
@@ -58,6 +59,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     log: LogFacts
     disk: DiskFacts | None
     redis: list[RedisFacts]
+    failures: list[Failure]
     connections: dict[str, int]
     letters: list[LetterFacts]
 
@@ -165,6 +167,7 @@ class Observer:
             log=log_facts,
             disk=around.disk,
             redis=around.redis,
+            failures=around.failures,
             connections=await read_connections(connection),
             letters=await read_letters(connection) if has_letters else [],
             at=time.time(),
