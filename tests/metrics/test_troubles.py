@@ -82,7 +82,7 @@ CASES: dict[str, tuple[dict[str, object], str, str]] = {
     "Redis without memory": (
         {"redis": [RedisFacts(stream=STREAM, memory_bytes=99_000_000, memory_max_bytes=10**8)]},
         "bad",
-        "Redis is full, 99.0 MB of its 100.0 MB are used and it takes no more events:"
+        "Redis is full, 99.0 MB of its 100 MB are used and it takes no more events:"
         " redis-cli -u redis://localhost:6379/0 CONFIG SET maxmemory 198000000",
     ),
     "a full stream": (
@@ -94,7 +94,7 @@ CASES: dict[str, tuple[dict[str, object], str, str]] = {
     "a full disk": (
         {"disk": DiskFacts(free_bytes=4 * GB, total_bytes=100 * GB)},
         "bad",
-        "the disk of Postgres is nearly full, 4.0 GB of 100.0 GB are free, at this rate for 19"
+        "the disk of Postgres is nearly full, 4.0 GB of 100 GB are free, at this rate for 19"
         " hours: projector archive --to FOLDER --older-than-days 30",
     ),
     "a disk that fills": (
@@ -106,7 +106,7 @@ CASES: dict[str, tuple[dict[str, object], str, str]] = {
     "a full disk, and nothing comes": (
         {"disk": DiskFacts(free_bytes=4 * GB, total_bytes=100 * GB), "events_per_second": 0.0},
         "bad",
-        "the disk of Postgres is nearly full, 4.0 GB of 100.0 GB are free:"
+        "the disk of Postgres is nearly full, 4.0 GB of 100 GB are free:"
         " projector archive --to FOLDER --older-than-days 30",
     ),
 }
