@@ -36,8 +36,6 @@ class Top(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(i), f"tab('{n}')", n, show=False) for i, n in enumerate(PICTURES, 1)),
-        Binding("left", "turn(-1)", show=False),
-        Binding("right", "turn(1)", "or 1 to 7: what is shown", key_display="← →"),
         Binding("t", "theme", "theme"),
         Binding("q", "quit", "quit"),
     ]
@@ -88,12 +86,6 @@ class Top(App[None]):
     def action_tab(self, name: str) -> None:
         """Shows a picture."""
         self.query_one(TabbedContent).active = name
-
-    def action_turn(self, by: int) -> None:
-        """Shows the picture before, or the next."""
-        names = list(PICTURES)
-        tabs = self.query_one(TabbedContent)
-        tabs.active = names[(names.index(tabs.active) + by) % len(names)]
 
     def action_theme(self) -> None:
         """Light, or dark."""

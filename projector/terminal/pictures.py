@@ -20,6 +20,11 @@ from projector.terminal.views import View
 COLOURS: Final = {"good": "green", "warn": "yellow", "bad": "red"}
 COMMAND: Final = re.compile(r"^(.*?)(?:: ((?:projector|redis-cli|SELECT) .*?)\.?)?$")
 LETTERS_SHOWN: Final = 10
+COLUMNS: Final = (
+    ("sources", 16), ("", None), ("event log", 11), ("", None), ("tables", 16), ("", None),
+    ("counts", 19),
+)  # fmt: skip
+"""Of the pipeline, with their shares of the width."""
 
 Picture = Callable[[View], RenderableType]
 
@@ -74,10 +79,13 @@ def pipeline(view: View) -> RenderableType:
     sources = [_source_cell(s) for s in used or status.sources[:1]]
     rate = view.state.sample.appended_per_second if view.state.sample else 0.0
     log = [Text(f"{status.head:,}", style="bold"), Text(f"{rate:,.1f}/s", style="blue")]
-    kinds = [[_cell(p) for p in status.projections if p.kind == k] for k in ("table", "aggregate")]
+    kinds = [
+        [_cell(p) for p in status.projections if (p.kind == "table") is is_table]
+        for is_table in (True, False)
+    ]
     grid = Table(box=None, pad_edge=False, expand=True)
-    for name in ("sources", "", "event log", "", "tables", "", "counts"):
-        grid.add_column(name, header_style="dim", no_wrap=True, ratio=None if not name else 1)
+    for name, share in COLUMNS:
+        grid.add_column(name, header_style="dim", no_wrap=True, ratio=share)
     for i, row in enumerate(zip_longest(sources, log, *kinds, fillvalue=Text())):
         arrow = Text("─►" if not i else "", style="blue")
         grid.add_row(row[0], arrow, row[1], arrow, row[2], arrow, row[3])
@@ -86,13 +94,15 @@ def pipeline(view: View) -> RenderableType:
 
 def _source_cell(source: SourceStatus) -> Text:
     colour = "green" if source.owner is not None else "red" if source.is_in_use else "dim"
-    name = re.sub(r"^[a-z]+://([^/?]*).*?(?:stream=(.*))?$", _short, source.name)
+    name = re.sub(
+        r"^(generate|file):.*|^[a-z]+://([^/?]*).*?(?:stream=(.*))?$", _short, source.name
+    )
     text = Text("● ", style=colour).append(name[:14], style="default")
     return text.append(f" {source.events_per_second:,.0f}/s", style="blue")
 
 
 def _short(found: re.Match[str]) -> str:
-    return found[2] or found[1]
+    return found[3] or found[2] or found[1]
 
 
 def _cell(p: ProjectionStatus) -> Text:
