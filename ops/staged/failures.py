@@ -41,7 +41,7 @@ def failure(name: str, what: str, *says: str, needs_root: bool = False) -> Calla
     return register
 
 
-DELAY_SECONDS: Final = 0.15
+DELAY_SECONDS: Final = 0.1
 LEFT: Final = 0.1
 STREAM: Final = "staged"
 POISON: Final = """

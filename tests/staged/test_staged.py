@@ -19,7 +19,7 @@ EIGHT = {
 }  # fmt: skip
 
 
-QUIET = ("postgres-slow", "redis-full", "count-damaged", "disk-nearly-full", "upstream-silent")
+QUIET = ("postgres-slow", "redis-full", "count-damaged", "upstream-silent")
 """For these the host need not speak: it is silent from the first on, as silence takes longest."""
 ORDER = [*(name for name in FAILURES if name not in QUIET), *QUIET]
 
