@@ -17,6 +17,8 @@ TIME_US_MAX = 253_402_300_799_999_998
 """The largest event time, in microseconds since 1970: the last but one of the year 9999, since
 asyncpg takes the last for infinity."""
 
+TRACES_MAX = 128
+"""The most spans that one span is linked to."""
 
 # Neighbouring events share their second: its text is kept, since making it costs more than all the
 # rest of a like's row.
@@ -154,7 +156,9 @@ class Batch:
 
     `cursor` is the source's position after the last message of the batch, in the source's own
     notation: whoever resumes from it sees nothing of this batch again and misses nothing after it.
-    A batch may be empty of events and still move the cursor.
+    A batch may be empty of events and still move the cursor. `traces` are the W3C traceparents of
+    what put the messages where they were read, as far as it left them, each once; the first
+    `TRACES_MAX`.
     """
 
     cursor: str
@@ -162,6 +166,7 @@ class Batch:
     dead: list[Undecodable] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     message_bytes: int = 0
+    traces: list[str] = field(default_factory=list)
 
     def add(self, decoded: Decoded) -> None:
         """Files one decoded message where it belongs."""

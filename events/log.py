@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from events.crashpoints import crash_point
-from events.event import Batch, Event
+from events.event import TRACES_MAX, Batch, Event
 from events.recent import RecentEvents
 from events.rows import times_in_microseconds
 
@@ -35,11 +35,12 @@ CLAIM_SOURCE = """
 INSERT INTO projector.source_cursor (source) VALUES ($1) ON CONFLICT (source) DO NOTHING
 """
 SOURCE = "SELECT cursor, appends FROM projector.source_cursor WHERE source = $1"
+# Repeats alone are no sign of life: they come where a source is begun anew, its host being silent.
 MOVE_CURSOR = """
 UPDATE projector.source_cursor
 SET cursor = $3, appends = appends + 1, events = events + $4, duplicates = duplicates + $5,
     undecodable = undecodable + $6, message_bytes = message_bytes + $7, events_per_second = $8,
-    updated_at = now()
+    updated_at = CASE WHEN $4 = 0 AND $6 = 0 AND $5 > 0 THEN updated_at ELSE now() END
 WHERE source = $1 AND appends = $2
 """
 COUNT_SKIPPED = """
@@ -63,11 +64,11 @@ INSERT INTO projector.append_trace (through_offset, first_offset, traceparent) V
 """
 TRACES_KEPT_EVENTS: Final = 1_000_000
 FORGET_TRACES = "DELETE FROM projector.append_trace WHERE through_offset < $1"
-TRACES = """
+TRACES = f"""
 SELECT traceparent FROM projector.append_trace
 WHERE through_offset > $1 AND first_offset <= $2 AND through_offset <= (
     SELECT coalesce(min(through_offset), $2) FROM projector.append_trace WHERE through_offset >= $2)
-ORDER BY through_offset LIMIT 128
+ORDER BY through_offset LIMIT {TRACES_MAX}
 """
 PARTITIONS = """
 SELECT table_name, first_offset, end_offset FROM projector.log_partition ORDER BY first_offset
@@ -292,5 +293,5 @@ async def read_head(connection: asyncpg.Connection) -> int:
 
 
 async def read_traces(connection: asyncpg.Connection, after: int, through: int) -> list[str]:
-    """The traceparents of the appends that put these offsets into the log; the first 128."""
+    """The traceparents of the appends that put these offsets into the log; the first ones."""
     return [row["traceparent"] for row in await connection.fetch(TRACES, after, through)]

@@ -12,6 +12,7 @@ from projector.declare import Aggregate
 from projector.errors import CheckpointMoved, Corruption
 from projector.home import Home, listed, quoted
 from projector.snapshots import snapshot, tables_of
+from projector.window_traces import TracedWindow
 
 AUDIT_SECONDS_MAX = 86_400.0
 """The longest that one statement of an audit may take; a large database takes its time."""
@@ -26,11 +27,15 @@ WHERE projection = $1 AND version = $2
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a merge did: outbox rows taken, their deltas, and the highest offset among them."""
+    """What a merge did: outbox rows taken, their deltas, and the highest offset among them.
+
+    `windows` are those whose deltas they were, as far as they are traced.
+    """
 
     rows: int
     deltas: int
     through: int
+    windows: tuple[TracedWindow, ...] = ()
 
 
 class Merger:
@@ -55,7 +60,7 @@ class Merger:
         async with connection.transaction():
             row = await connection.fetchrow(self.merge_sql, name, self.outbox_rows_max)
             assert row is not None
-            rows, deltas, through, empty, negative = row
+            rows, deltas, through, empty, negative, traced = row
             if negative:
                 raise Corruption(
                     f"{name}: a counter of {negative[0]!r} would fall below zero; run: projector "
@@ -75,14 +80,16 @@ class Merger:
                 crash_point("merge.written")  # Recovery: the same; the next merge takes them.
         if rows:
             crash_point("merge.committed")  # Recovery: these deltas are gone, and counted.
-        return Merged(rows, deltas, through)
+        windows = [TracedWindow(p, int(offset), parent) for p, offset, parent in traced or ()]
+        return Merged(rows, deltas, through, tuple(windows))
 
 
 def merge_statement(aggregate: Aggregate, schema: str) -> str:
     """Takes the oldest outbox rows ($1 aggregate, $2 at most) and adds their sums.
 
-    Returns rows taken, deltas, highest offset, the keys with no count left, and the keys with a
-    count below zero. Keys are in order, so that no two transactions deadlock.
+    Returns rows taken, deltas, highest offset, the keys with no count left, the keys with a count
+    below zero, and of the windows that are traced projection, offset and traceparent. Keys are in
+    order, so that no two transactions deadlock.
     """
     table = f"{quoted(schema)}.{quoted(aggregate.table)}"
     names = tuple(aggregate.counters)
@@ -97,7 +104,7 @@ def merge_statement(aggregate: Aggregate, schema: str) -> str:
 WITH taken AS (
     DELETE FROM projector.outbox WHERE (aggregate, id) IN (
         SELECT aggregate, id FROM projector.outbox WHERE aggregate = $1 ORDER BY id LIMIT $2)
-    RETURNING counter, keys, deltas, through_offset),
+    RETURNING counter, keys, deltas, projection, through_offset),
 sums AS (
     SELECT k, {sums} FROM taken, unnest(keys, deltas) AS u(k, d) GROUP BY k),
 merged AS (
@@ -108,7 +115,9 @@ merged AS (
 SELECT (SELECT count(*) FROM taken), (SELECT coalesce(sum(cardinality(keys)), 0) FROM taken),
     (SELECT coalesce(max(through_offset), 0) FROM taken),
     (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE empty),
-    (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE negative)
+    (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE negative),
+    (SELECT array_agg(DISTINCT ARRAY[projection, through_offset::text, traceparent])
+    FROM taken JOIN projector.window_trace USING (projection, through_offset))
 """
 
 

@@ -19,6 +19,8 @@ import msgspec
 from events.crashpoints import crash_point
 from events.history import WholeLog
 from events.log import LogCorrupt
+from projector.counter_audit import find_wrong, look_again, present, put_wrong
+from projector.counters import Watched
 from projector.database import Database, close_quietly, is_transient, one_line
 from projector.declare import Declaration, Projection
 from projector.findings import put_findings
@@ -127,6 +129,7 @@ class Auditor:
     ) -> None:
         self.database = database
         self.keeper = keeper
+        self.declarations = list(declarations)
         self.projections = [d for d in declarations if isinstance(d, Projection)]
         self.schema = schema
         self.accounts_per_second = accounts_per_second
@@ -160,6 +163,7 @@ class Auditor:
                 more = await self.list_accounts(connection)
                 rest = (now() - begun) / SHARE if more else self.poll_seconds
                 if now() >= prove_at:
+                    await look_again(connection, await self._counters(connection))
                     proven = await self.prove_next(connection)
                     prove_at = now() + proven / self.accounts_per_second
                 await asyncio.sleep(rest)
@@ -203,12 +207,14 @@ class Auditor:
 
     async def _prove(self, connection: asyncpg.Connection, state: State, dids: list[str]) -> None:
         verdicts = await self._verdicts(connection, dids)
+        miscounted = await find_wrong(connection, await self._counters(connection), dids)
         wrong = sorted({d.did for verdict in verdicts for d in verdict.differences})
         as_of = min((verdict.subject.through for verdict in verdicts), default=0)
         # Killed before this commits, the accounts are proven again; after it, they are done.
         crash_point("audit.proven")
         async with connection.transaction():
             await put_findings(connection, verdicts, dids)
+            await put_wrong(connection, miscounted)
             done = await connection.execute(PROVEN, dids, state.round, as_of, wrong)
             await connection.execute(ADVANCE, int(done.split()[-1]), as_of)
             crash_point("audit.committing")
@@ -219,7 +225,17 @@ class Auditor:
                 "why, projector heal --all-differences mends them",
                 len(wrong), wrong[0],
             )  # fmt: skip
+        if miscounted:
+            first = miscounted[0]
+            log.warning(
+                "audit: %d counters are not what their rows are, such as %s of %s, %d for %d rows: "
+                "projector heal --all-differences mends them",
+                len(miscounted), first.counter, first.key, first.kept, first.counted,
+            )  # fmt: skip
         await self._say(connection)
+
+    async def _counters(self, connection: asyncpg.Connection) -> list[Watched]:
+        return await present(connection, self.declarations, self.schema)
 
     async def _verdicts(self, connection: asyncpg.Connection, dids: Sequence[str]) -> list[Verdict]:
         verdicts = await prove_accounts(connection, self.log, self.projections, self.schema, dids)

@@ -32,6 +32,8 @@ from projector.commands import (
     probe,
     rebuild,
     replay,
+    top,
+    trace,
     up,
     verify,
 )
@@ -65,12 +67,14 @@ app.command(basic.init)
 app.command(flow.ingest)
 app.command(flow.run)
 app.command(basic.status)
+app.command(top.top)
 app.command(verify.verify)
 app.command(doctor.doctor)
 app.command(probe.probe)
 app.command(explain.explain)
 app.command(explain.history)
 app.command(explain.bisect)
+app.command(trace.trace)
 app.command(flow.generate)
 app.command(rebuild.rebuild)
 app.command(rebuild.rollback)

@@ -14,6 +14,7 @@ from projector.auditor import Auditor
 from projector.database import Database, is_transient, one_line, retrying
 from projector.declare import Declaration, Fed, Projection, Row
 from projector.errors import CheckpointMoved
+from projector.failures import note_failure
 from projector.formation import Formation
 from projector.lease import LeaseKeeper
 from projector.movers import movers_of
@@ -233,6 +234,7 @@ class Daemon:
             except CheckpointMoved:
                 log.warning("%s: another daemon applied the window; looking again", lease)
             except Exception as error:
+                await note_failure(self.database, lease.removeprefix("projection "), error)
                 # After a long run the first retry is at once, whatever went wrong weeks ago.
                 if not is_transient(error) or now() - begun < LONG_RUN_SECONDS:
                     raise

@@ -117,6 +117,11 @@ def _observed(seen: Observation) -> Iterator[Family]:
         metrics.AUDIT_PROVEN: status.audit.proven,
         metrics.AUDIT_DIFFERENCES: status.audit.differences,
     }
+    if seen.disk is not None:
+        single |= {
+            metrics.DISK_FREE: seen.disk.free_bytes,
+            metrics.DISK_BYTES: seen.disk.total_bytes,
+        }
     for metric, value in single.items():
         yield _family(metric, [((), value)])
     for metric, values in (_labelled(seen) | _complete(seen.status)).items():
@@ -143,7 +148,9 @@ def _labelled(seen: Observation) -> dict[Metric, Values]:
     projections = [((p.name,), p) for p in status.projections]
     sources = [((s.name,), s) for s in status.sources]
     builds = [((b.name,), b) for b in status.rebuilds]
+    failed = {failure.projection: failure.attempts for failure in seen.failures}
     return {
+        metrics.FAILED: [(of, failed.get(p.name, 0)) for of, p in projections],
         metrics.CHECKPOINT: [(of, p.checkpoint) for of, p in projections],
         metrics.APPLIED: [(of, p.events) for of, p in projections],
         metrics.LAG_EVENTS: [(of, p.lag_events) for of, p in projections],

@@ -55,7 +55,11 @@ AUDITED: Final = """
 WITH gone AS (DELETE FROM projector.audit_account WHERE did = $1 RETURNING 1)
 UPDATE projector.audit_state SET accounts = accounts - (SELECT count(*) FROM gone)
 """
-FINDINGS: Final = "DELETE FROM projector.finding WHERE did = $1"
+FINDINGS: Final = """
+WITH counters AS (DELETE FROM projector.counter_finding
+    WHERE key = $1 OR starts_with(key, 'at://' || $1 || '/'))
+DELETE FROM projector.finding WHERE did = $1
+"""
 # What of the account came after the erased events stays; the letters of its events go with them.
 EVENT_LETTERS: Final = """
 DELETE FROM projector.dead_letter WHERE projection IS NOT NULL AND log_offset = ANY($1::bigint[])

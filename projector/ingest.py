@@ -24,7 +24,7 @@ from projector.lease import LeaseKeeper
 from projector.pace import Rate
 from projector.pulse import PULSE
 from projector.rates import Rates, is_live
-from projector.telemetry import append_span
+from projector.telemetry import append_span, receive_span
 
 log = logging.getLogger(__name__)
 
@@ -240,8 +240,9 @@ async def ingest(
             with PULSE.watched(source.name, lambda: putting and bool(sink.signs), *sink.signs):
                 async for batch in ahead:
                     putting = True
-                    appended = await sink.put(batch)
-                    await source.committed(batch.cursor)
+                    with receive_span(source.name, batch):
+                        appended = await sink.put(batch)
+                        await source.committed(batch.cursor)
                     putting = False
                     progress.add(batch, appended)
                     count(source.name, batch, appended)

@@ -80,6 +80,7 @@ async def observed(
         declarations,
         streams=streams,
         group=settings.stream_group,
+        stream_entries_max=settings.stream_entries_max,
         movers=movers,
         seconds=settings.status_seconds,
         patience_seconds=patience_seconds(settings),

@@ -149,6 +149,10 @@ LOG_BYTES: Final = _stored(
 )
 ARCHIVE_BYTES: Final = _stored("log_archive_bytes", "bytes", (), "The log's archived partitions.")
 DATABASE_BYTES: Final = _stored("database_bytes", "bytes", (), "The whole database on disk.")
+DISK_FREE: Final = _stored(
+    "disk_free_bytes", "bytes", (), "Free on the disk of Postgres; none: it cannot be known."
+)
+DISK_BYTES: Final = _stored("disk_size_bytes", "bytes", (), "The size of that disk.")
 PARTITIONS: Final = _stored("log_partitions", "partitions", (), "Live partitions of the log.")
 ROOM: Final = _stored(
     "log_room_events", "events", (), "Offsets above the head that have a partition already."
@@ -171,6 +175,13 @@ VERSION: Final = _stored(
     "projection_version", "version", BY_PROJECTION, "The version of the tables."
 )
 OWNED: Final = _stored("projection_owned", "0 or 1", BY_PROJECTION, "Whether a daemon runs it.")
+FAILED: Final = _stored(
+    "failed_attempts",
+    "attempts",
+    BY_PROJECTION,
+    "How often a projection has failed at the place where it still is.",
+    zero=True,
+)
 OUTBOX: Final = _stored(
     "outbox_rows", "rows", BY_AGGREGATE, "Windows' deltas waiting to be merged."
 )

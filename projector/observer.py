@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,7 @@ import msgspec
 from projector import tally
 from projector.database import Database, close_quietly, one_line
 from projector.declare import Declaration
+from projector.disk import DiskFacts
 from projector.facts import (
     LetterFacts,
     LogFacts,
@@ -27,9 +29,12 @@ from projector.facts import (
     read_log,
     read_redis,
 )
+from projector.failures import Failure
 from projector.movers import Movers
 from projector.samples import Samples
-from projector.status import Status, read_status
+from projector.status import Status
+from projector.surroundings import Streams, look
+from projector.troubles import LOOKS
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     status: Status
     log: LogFacts
+    disk: DiskFacts | None
+    redis: list[RedisFacts]
+    failures: list[Failure]
     connections: dict[str, int]
     letters: list[LetterFacts]
 
@@ -69,6 +77,7 @@ class Observer:
         *,
         streams: list[str] | None = None,
         group: str = "projector",
+        stream_entries_max: int = 1_000_000,
         movers: Movers | None = None,
         seconds: float = 2.0,
     ) -> None:
@@ -77,6 +86,7 @@ class Observer:
         self.streams = [] if streams is None else streams
         self.seconds = seconds
         self.group = group
+        self.stream_entries_max = stream_entries_max
         self.movers = movers
         self.begun_at = time.time()
         self.latest: Observation | None = None
@@ -86,6 +96,7 @@ class Observer:
         self.is_closed = False
         self.samples = Samples(seconds)
         self._connection: asyncpg.Connection | None = None
+        self._looks: deque[float] = deque(maxlen=LOOKS)
         self._sizes: tuple[float, LogFacts] | None = None
         self._looked = asyncio.Condition()
 
@@ -145,11 +156,18 @@ class Observer:
         if self._connection is None or self._connection.is_closed():
             self._connection = await database.connect("status", **STATEMENT_SETTINGS)
         connection = self._connection
-        status = await read_status(connection, self.declarations)
+        log_facts = await self._read_sizes(connection)
+        streams = Streams(self.group, self.stream_entries_max, self.redis)
+        status, around = await look(
+            connection, self.declarations, streams, log_facts, self._looks, list(self.samples.kept)
+        )
         has_letters = bool(status.dead_letters)
         return Observation(
             status=status,
-            log=await self._read_sizes(connection),
+            log=log_facts,
+            disk=around.disk,
+            redis=around.redis,
+            failures=around.failures,
             connections=await read_connections(connection),
             letters=await read_letters(connection) if has_letters else [],
             at=time.time(),

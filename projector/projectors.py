@@ -33,6 +33,7 @@ from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
 from projector.statements import CHECKPOINT
 from projector.telemetry import apply_span, is_recorded, merge_span
+from projector.window_traces import keep_merge, keep_window
 
 log = logging.getLogger(__name__)
 
@@ -247,6 +248,9 @@ class TableProjector:
         appends = await self.reader.appends(window) if is_recorded() else ()
         begun = time.monotonic()
         with apply_span(self.name, window, appends) as span:
+            traceparent = span.traceparent()
+            if traceparent is not None:
+                await keep_window(connection, self.name, window, traceparent)
             applied = await self.writer.apply(connection, step, folded, probed)
             self._count(window, folded, applied, time.monotonic() - begun)
             span.did(
@@ -330,13 +334,17 @@ class AggregateProjector:
             await close_quietly(connection)
 
     async def _merge(self, connection: asyncpg.Connection) -> Merged:
-        begun = time.monotonic()
-        with merge_span(self.name) as span:
-            merged = await self.merger.merge(connection, self.rate.add(0))
-            span.did(outbox_rows=merged.rows, deltas=merged.deltas)
-            if merged.rows:
-                self._count(merged, time.monotonic() - begun)
+        begun, begun_ns = time.monotonic(), time.time_ns()
+        merged = await self.merger.merge(connection, self.rate.add(0))
         self.rate.add(merged.deltas)
+        if merged.rows:
+            windows = [window.traceparent for window in merged.windows]
+            with merge_span(self.name, begun_ns, windows) as span:
+                span.did(outbox_rows=merged.rows, deltas=merged.deltas)
+                self._count(merged, time.monotonic() - begun)
+                traceparent = span.traceparent()
+            if merged.windows and traceparent is not None:
+                await keep_merge(connection, self.name, merged.windows, traceparent)
         return merged
 
     def _count(self, merged: Merged, seconds: float) -> None:

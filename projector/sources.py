@@ -21,6 +21,7 @@ from projector import tally
 from projector.database import masked
 from projector.errors import HeldByAnother, UsageError
 from projector.settings import Settings
+from projector.telemetry import forward_span
 
 # The client of Redis is imported only where there is a Redis: it takes as long as all the rest.
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _redis(text: str, settings: Settings) -> RedisSource:
         place.url,
         place.stream,
         group=place.group,
+        after_group=place.after_group,
         consumer="projector",
         limits=limits_of(settings),
         wanted=wanted_of(settings),
@@ -153,6 +155,8 @@ class StreamTarget:
 
         try:
             place = parse_place(text)
+            if place.after_group:
+                raise UsageError("after_group is for a stream that is read; leave it out of --to")
             self._sink = RedisSink(
                 place.url,
                 place.stream,
@@ -180,11 +184,14 @@ class StreamTarget:
         from events.streams.sink import SourceClaimed
 
         begun = time.monotonic()
-        try:
-            await self._sink.append(self.source, self._cursor, batch)
-        except SourceClaimed as error:
-            raise HeldByAnother(str(error)) from error
-        tally.APPEND_SECONDS.add(time.monotonic() - begun, self.source)
+        with forward_span(self.source, self._sink.name, batch) as span:
+            try:
+                trace = span.traceparent()
+                await self._sink.append(self.source, self._cursor, batch, trace=trace)
+            except SourceClaimed as error:
+                raise HeldByAnother(str(error)) from error
+            seconds = time.monotonic() - begun
+            tally.APPEND_SECONDS.add(seconds, self.source, trace_id=tally.current_trace())
         self._cursor = batch.cursor
         return Appended(1, len(batch.events), 0, len(batch.dead))
 

@@ -11,14 +11,13 @@ from typing import Final
 import msgspec
 
 from projector import __version__
+from projector.disk import DiskFacts
 from projector.facts import LogFacts, RedisFacts
 from projector.movers import Mover
 from projector.observer import Observation, Observer
 from projector.samples import Sample
 from projector.status import Status
-
-EVENTS_MIN: Final = 1_000
-"""With fewer events in it the log's size says nothing of what one takes."""
+from projector.troubles import EVENTS_MIN
 
 MOVERS_MAX: Final = 8
 
@@ -46,6 +45,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     up_seconds: float
     status: Status | None
     log: LogFacts | None
+    disk: DiskFacts | None
     forecast: Forecast | None
     connections: dict[str, int]
     redis: list[RedisFacts]
@@ -70,9 +70,10 @@ def state_of(observer: Observer) -> State:
         up_seconds=round(now - observer.begun_at, 1),
         status=seen.status if seen else None,
         log=seen.log if seen else None,
+        disk=seen.disk if seen else None,
         forecast=_forecast(observer, seen) if seen else None,
         connections=seen.connections if seen else {},
-        redis=observer.redis,
+        redis=seen.redis if seen else observer.redis,
         sample=kept[-1] if kept else None,
         movers=observer.movers.top(MOVERS_MAX) if observer.movers else [],
         movers_counter=observer.movers.counter if observer.movers else "",

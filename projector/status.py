@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import asyncpg
 import msgspec
@@ -66,8 +66,16 @@ WHERE b.name LIKE '%@green' ORDER BY b.projection
 """
 AUDIT: Final = """
 SELECT accounts, proven, round_as_of, complete_as_of, (SELECT count(*) FROM projector.finding)
+    + (SELECT count(*) FROM projector.counter_finding)
 FROM projector.audit_state
 """
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """One more thing that is wrong: in a clause, that ends with what to type after a colon."""
+
+    level: Literal["bad", "warn"]
+    clause: str
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,27 +179,30 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     rebuilds: list[BuildStatus] = []
     silences: list[Silence] = []
     probe: ProbeStatus | None = None
+    troubles: list[Trouble] = []
 
     @property
     def sentence(self) -> str:
-        """The state in one sentence: all is well, or what is not and what to type."""
+        """The state in one sentence: all is well, or what is not and what to type, that first."""
+        is_behind = bool(self.idle or self.catching_up)
         # First of all: what is not there is not in step either.
         parts = [self.probe.clause] if self.probe is not None and self.probe.missing else []
-        parts += [self._of_projections(), *self._of_sources(), *self._of_silences()]
-        letters = sum(letter.count for letter in self.dead_letters)
-        if letters:
-            noun = "letter" if letters == 1 else "letters"
-            parts.append(f"{letters:,} dead {noun}: projector dead-letters list")
+        parts += [trouble.clause for trouble in self.troubles]
+        parts += [self._of_projections()] if is_behind else []
+        parts += [*self._of_sources(), *self._of_silences()]
+        if self.audit.differences:
+            found = counted(self.audit.differences, "difference")
+            parts.append(f"the audit found {found}: projector verify")
         unfinished = [r.name for r in self.rebuilds if r.owner is None]
         if unfinished:
             parts.append(
                 f"an unfinished rebuild of {', '.join(unfinished)}: projector rebuild "
                 f"{' '.join(unfinished)} goes on with it, with --abandon it removes it"
             )
-        if self.audit.differences:
-            parts.append(
-                f"the audit found {self.audit.differences:,} differences: projector verify"
-            )
+        parts += [] if is_behind else [self._of_projections()]
+        letters = sum(letter.count for letter in self.dead_letters)
+        if letters:
+            parts.append(f"{counted(letters, 'dead letter')}: projector dead-letters list")
         return "; ".join(parts) + "."
 
     @property
@@ -209,13 +220,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         """How bad it is: `bad` (data is wrong, or nobody does the work), `warn`, or `good`."""
         stopped = any(s.owner is None for s in self.sources if s.is_in_use)
         incomplete = self.probe is not None and self.probe.missing > 0
-        if self.idle or self.audit.differences or stopped or incomplete:
+        grave = any(trouble.level == "bad" for trouble in self.troubles)
+        if self.idle or self.audit.differences or stopped or incomplete or grave:
             return "bad"
         silent = self.silences or any(s.is_silent for s in self.sources)
         unfinished = any(r.owner is None for r in self.rebuilds)
         # Bad records are the network's everyday; what Postgres refuses is for somebody to look at.
         refused = any(letter.stage == "apply" for letter in self.dead_letters)
-        warned = silent or self.catching_up or refused or unfinished
+        warned = silent or self.catching_up or refused or unfinished or self.troubles
         return "warn" if warned else "good"
 
     def _of_projections(self) -> str:
@@ -243,7 +255,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             if s.is_in_use and s.owner is None
         ]
         silent = [
-            f"{s.name} has brought nothing for {s.idle_seconds:,.0f} s"
+            f"{s.name} has brought nothing for {s.idle_seconds:,.0f} s: projector doctor {s.name}"
             for s in self.sources
             if s.is_silent
         ]
@@ -254,6 +266,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if more := len(self.silences) - len(clauses):
             clauses.append(f"{more:,} more collections are as silent")
         return clauses
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something, in words."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 async def read_status(

@@ -63,7 +63,7 @@ def _file(name: str) -> bytes:
 
 
 class StatusPage:
-    """Answers: the page's files, `/live` as it changes, `/state` once, `/metrics`, `/health`."""
+    """Answers: the page's files, `/live` as it changes, its parts once, `/metrics`, `/health`."""
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class StatusPage:
         routes = [Route("/metrics", self._metrics), Route(HEALTH_PATH, self._health)]
         if with_page:
             routes += [Route("/state", self._state), Route("/live", self._live)]
+            routes += [Route("/letters", self._letters), Route("/samples", self._samples)]
             routes.append(Route("/{name}", self._page))
         routes.append(Route("/", self._page if with_page else self._no_page))
         self.app = Guard(Starlette(routes=routes), token)
@@ -102,7 +103,13 @@ class StatusPage:
         return PlainTextResponse("stuck\n" if is_stuck else "ok\n", 503 if is_stuck else 200)
 
     async def _state(self, _: Request) -> Response:
-        return Response(msgspec.json.encode(state_of(self.observer)), media_type="application/json")
+        return _json(state_of(self.observer))
+
+    async def _letters(self, _: Request) -> Response:
+        return _json(self.observer.latest.letters if self.observer.latest else [])
+
+    async def _samples(self, _: Request) -> Response:
+        return _json(list(self.observer.samples.kept))
 
     async def _live(self, _: Request) -> Response:
         return StreamingResponse(self._happenings(), media_type="text/event-stream")
@@ -120,6 +127,10 @@ class StatusPage:
                 yield _happening("letters", latest)
             yield _happening("state", state_of(observer))
             await observer.after(look)
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 def _happening(name: str, value: object) -> bytes:
@@ -142,6 +153,7 @@ async def serving(
     *,
     streams: list[str] | None = None,
     group: str = "projector",
+    stream_entries_max: int = 1_000_000,
     movers: Movers | None = None,
     seconds: float = 2.0,
     patience_seconds: float = inf,
@@ -167,7 +179,13 @@ async def serving(
     else:
         log.info("metrics: http://%s/metrics", bound)
     observer = Observer(
-        database, declarations, streams=streams, group=group, movers=movers, seconds=seconds
+        database,
+        declarations,
+        streams=streams,
+        group=group,
+        stream_entries_max=stream_entries_max,
+        movers=movers,
+        seconds=seconds,
     )
     page = StatusPage(
         observer, token, with_page=database is not None, patience_seconds=patience_seconds

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from events.crashpoints import crash_point
 from events.errors import SourceError
-from events.event import Batch, Limits, Report, Wanted, nothing
+from events.event import TRACES_MAX, Batch, Limits, Report, Wanted, nothing
 from events.redis_wire import RedisDecoder
 from events.streams.group import Group, Tidied, is_changing
 from events.streams.link import (
@@ -24,7 +24,7 @@ from events.streams.link import (
     place_name,
 )
 from events.streams.reader import StreamReader
-from events.streams.stream import START, Entry, dead_letter, entry_id, field_of
+from events.streams.stream import START, Entry, EntryId, dead_letter, entry_id, field_of
 
 __all__ = ["RedisSource", "parse_place"]
 
@@ -43,6 +43,7 @@ class RedisSource:
     with `trim` removed, only when the log has them and every other group has dealt with them; the
     last one stays, as a proof that the stream is still the same.
 
+    - `after_group`: another group, at whose position reading begins where no cursor is given.
     - `consumer`: our name in the group; keep it the same across restarts. One reader per group: a
       second one is noticed and said, and both read everything.
     - `batch_bytes_max`: about how much is read at once; after large entries fewer are asked for.
@@ -58,6 +59,7 @@ class RedisSource:
         stream: str,
         *,
         group: str = GROUP,
+        after_group: str = "",
         consumer: str,
         limits: Limits,
         wanted: Wanted,
@@ -74,6 +76,7 @@ class RedisSource:
         if min(batch_events_max, batch_bytes_max, block_ms) < 1:
             raise SourceError(f"{self._name}: the bounds of a batch and block_ms are at least 1")
         self._stream, self._trim, self._report = stream, trim, report
+        self._after_group = after_group
         self._block_ms, self._batch_bytes_max = block_ms, batch_bytes_max
         self._message_bytes_max = limits.message_bytes_max
         self._decode = RedisDecoder(limits, wanted).decode
@@ -103,10 +106,14 @@ class RedisSource:
         Raises SourceError where waiting does not help: a wrong password, a key that is no stream,
         a cursor that is no entry id.
         """
-        self._reader.start(entry_id(cursor) if cursor else START)
+        position = entry_id(cursor) if cursor else START
+        is_given = bool(self._after_group and not cursor)
         self._uncommitted.clear()
         self._is_open = True
         try:
+            if is_given:
+                position = await self._patiently(self._given_position)
+            self._reader.start(position, is_given=is_given)
             while True:
                 entries = await self._patiently(self._reader.read)
                 if entries:
@@ -117,6 +124,17 @@ class RedisSource:
             self._is_open = False
             await self._blocking.close()
             await self._link.close()
+
+    async def _given_position(self) -> EntryId:
+        found = await self._group.stands_at(self._after_group)
+        if found is None:
+            raise SourceError(
+                f"{self._name}: there is no group {self._after_group!r} to begin after; redis-cli "
+                f"XINFO GROUPS {self._stream} lists them, and without after_group reading begins "
+                "with the stream's first entry"
+            )
+        self._report(f"{self._name}: beginning where the group {self._after_group!r} is, {found}")
+        return found
 
     async def committed(self, cursor: str) -> None:
         """Acknowledges and trims what the log has; what fails is made up for by a later call."""
@@ -165,15 +183,19 @@ class RedisSource:
     def _batch(self, entries: list[Entry]) -> Batch:
         batch = Batch(cursor=entries[-1][0].decode())
         decode, add, size = self._decode, batch.add, 0
+        traces: dict[bytes, None] = {}
         for entry in entries:
             name, fields = entry
             size += len(fields[1])
+            if len(fields) > 2 and (trace := field_of(entry, b"trace")):
+                traces[trace] = None
             raw = fields[1] if fields[0] == b"event" else field_of(entry, b"event")
             if raw is None:
                 add(dead_letter(entry, self._message_bytes_max))
             else:
                 add(decode(raw, name.decode()))
         batch.message_bytes = size
+        batch.traces = [trace.decode("ascii", "replace") for trace in list(traces)[:TRACES_MAX]]
         self._reader.pace(self._batch_bytes_max * len(entries) // max(1, size))
         self._uncommitted.append((batch.cursor, [name for name, _ in entries]))
         return batch

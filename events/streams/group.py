@@ -17,6 +17,7 @@ from events.streams.stream import (
     EntryId,
     GroupState,
     StreamState,
+    before,
     entry_id,
     group_state,
     stream_state,
@@ -129,6 +130,21 @@ class Group:
         state = group_state(_good(replies[1]), group)
         unacked = [entry_id(row[0]) for row in _good(replies[2])] if state else []
         return Survey(stream_state(_good(replies[0])), state, unacked, bool(_good(replies[3])))
+
+    async def stands_at(self, group: str) -> EntryId | None:
+        """Where another group stands: what it was given and did not acknowledge, it has yet to do.
+
+        None where there is no such group. Raises redis-py's errors.
+        """
+        groups, pending = await self._link.together(
+            ("XINFO", "GROUPS", self._stream),
+            ("XPENDING", self._stream, group),
+        )
+        state = None if _missing(groups) else group_state(_good(groups), group)
+        if state is None:
+            return None
+        oldest = _good(pending)[1]
+        return state.last if oldest is None else min(state.last, before(entry_id(oldest)))
 
     async def attach(self, position: EntryId, total: int | None, survey: Survey) -> str | None:
         """Puts the group, made if need be, at the position; clears everything pending in it.

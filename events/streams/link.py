@@ -43,11 +43,16 @@ TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RedisPlace:
-    """A stream on a server. `url` may hold a password and is never shown; `name` has none."""
+    """A stream on a server. `url` may hold a password and is never shown; `name` has none.
+
+    `after_group` is another group, such as that of an indexer of before, where reading begins as
+    long as nothing was read.
+    """
 
     url: str = field(repr=False)
     stream: str
     group: str = GROUP
+    after_group: str = ""
 
     @property
     def name(self) -> str:
@@ -56,7 +61,7 @@ class RedisPlace:
 
 
 def parse_place(text: str, default_group: str = GROUP) -> RedisPlace:
-    """Reads `redis://[user:password@]host[:port][/db]?stream=name[&group=name]`.
+    """Reads `redis://[user:password@]host[:port][/db]?stream=name[&group=name][&after_group=name]`.
 
     Also `rediss://` (TLS) and `unix:///path/of.sock?db=0&stream=name`. Raises SourceError for
     another scheme, an unknown key, or a missing stream; the text of the error has no password.
@@ -73,13 +78,16 @@ def parse_place(text: str, default_group: str = GROUP) -> RedisPlace:
     keys = dict(parse_qsl(parts.query, keep_blank_values=True))
     kept = {"db": keys.pop("db")} if parts.scheme == "unix" and "db" in keys else {}
     stream, group = keys.pop("stream", ""), keys.pop("group", default_group)
+    after_group = keys.pop("after_group", "")
     if keys:
-        raise SourceError(f"Redis address: unknown key {min(keys)!r}; known are stream and group")
+        raise SourceError(
+            f"Redis address: unknown key {min(keys)!r}; known are stream, group and after_group"
+        )
     if not stream or not group:
         raise SourceError("Redis address: name a stream, e.g. redis://localhost:6379/0?stream=…")
     url = parts._replace(query=urlencode(kept), fragment="").geturl()
     place_name(url, stream)
-    return RedisPlace(url, stream, group)
+    return RedisPlace(url, stream, group, after_group)
 
 
 def place_name(url: str, stream: str) -> str:

@@ -30,7 +30,7 @@ class StreamReader:
         self._report = report
         self._entries_max = self._entries = entries_max
         self._reader = Reader()
-        self._settled = False
+        self._settled = self._is_given = False
         self._in_doubt = self._is_lost = False
         self._found_at: EntryId | None = None
         self._shared_until = self._unmirrored_until = 0.0
@@ -45,9 +45,11 @@ class StreamReader:
         """Whether no other reader was seen in our group of late."""
         return time.monotonic() >= self._shared_until
 
-    def start(self, position: EntryId) -> None:
-        """Begins anew after the position."""
+    def start(self, position: EntryId, *, is_given: bool = False) -> None:
+        """Begins anew after the position; one that `is_given` we were never at, and there need be
+        no entry."""
         self._reader = Reader(position)
+        self._is_given = is_given
         self._settled = False
         self._group.mirrored = False
 
@@ -107,12 +109,12 @@ class StreamReader:
         """Decides where to read from, given what is there, and puts the group there."""
         survey = await self._group.survey(self.position)
         self._reader.total, self._reader.is_certain = None, False
-        if self.position != START:
+        if self.position != START and not self._is_given:
             self._compare(survey)
         elif survey.stream:
             self._reader.find_gap(survey.stream)
         await self._attach(survey)
-        self._settled, self._found_at = True, None
+        self._settled, self._is_given, self._found_at = True, False, None
 
     def _compare(self, survey: Survey) -> None:
         saved, stream, group = self.position, survey.stream, survey.group

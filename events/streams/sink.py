@@ -26,20 +26,22 @@ CHUNK_BYTES_MAX = 64 * 1024 * 1024
 
 APPEND = Script("""
 -- KEYS: stream, cursor of the source, mark of the last write for this source.
--- ARGV: expected cursor, new cursor, mark of this write, most entries, number of events, the
--- events, then raw, reason, error of each dead letter. An absent cursor is the empty string.
+-- ARGV: expected cursor, new cursor, mark of this write, most entries, trace, number of events, the
+-- events, then raw, reason, error of each dead letter. What is absent is the empty string.
 -- Refuses (memory) only at its first write, so it is done whole or not at all.
-local events, given = tonumber(ARGV[5]), #ARGV
+local events, given = tonumber(ARGV[6]), #ARGV
+local trace = ARGV[5] ~= '' and {'trace', ARGV[5]} or {}
 if redis.call('GET', KEYS[3]) == ARGV[3] then return {'written', 0} end
 local saved = redis.call('GET', KEYS[2]) or ''
 if saved ~= ARGV[1] then return {'claimed', saved} end
 local length = redis.call('XLEN', KEYS[1])
-if length + events + (given - 5 - events) / 3 > tonumber(ARGV[4]) then
+if length + events + (given - 6 - events) / 3 > tonumber(ARGV[4]) then
   return {'full', length}
 end
-for i = 6, 5 + events do redis.call('XADD', KEYS[1], '*', 'event', ARGV[i]) end
-for i = 6 + events, given, 3 do
-  redis.call('XADD', KEYS[1], '*', 'raw', ARGV[i], 'reason', ARGV[i + 1], 'error', ARGV[i + 2])
+for i = 7, 6 + events do redis.call('XADD', KEYS[1], '*', 'event', ARGV[i], unpack(trace)) end
+for i = 7 + events, given, 3 do
+  local letter = {'raw', ARGV[i], 'reason', ARGV[i + 1], 'error', ARGV[i + 2], unpack(trace)}
+  redis.call('XADD', KEYS[1], '*', unpack(letter))
 end
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3])
@@ -60,7 +62,8 @@ class StreamFull(Exception):
 
 
 Chunk = list[Word]
-"""What one script call writes: the number of events, the events, the dead letters in threes."""
+"""What one script call writes: the number of events, the events, the dead letters in threes; where
+it is written, with the trace before."""
 
 
 class RedisSink:
@@ -106,8 +109,18 @@ class RedisSink:
         saved: bytes | None = await self._patience(lambda: self._link.run("GET", key))
         return saved.decode() if saved else None
 
-    async def append(self, source_name: str, expected_cursor: str | None, batch: Batch) -> None:
+    async def append(
+        self,
+        source_name: str,
+        expected_cursor: str | None,
+        batch: Batch,
+        *,
+        trace: str | None = None,
+    ) -> None:
         """Writes a batch and moves the source's cursor from `expected_cursor` to the batch's.
+
+        `trace`, a W3C traceparent, goes into each entry as a field of its own, `trace`; readers of
+        rsky's form look at `event` only.
 
         One atomic step, unless the batch is larger than half of `entries_max` or 64 MiB: then all
         steps but the last leave the cursor, so that a crash in between repeats, but never loses.
@@ -117,8 +130,8 @@ class RedisSink:
         chunks = list(_chunks(batch, max(1, self._entries_max // 2)))
         expected = expected_cursor or ""
         for chunk in chunks[:-1]:
-            await self._write(source_name, expected, expected, chunk)
-        await self._write(source_name, expected, batch.cursor, chunks[-1])
+            await self._write(source_name, expected, expected, [trace or "", *chunk])
+        await self._write(source_name, expected, batch.cursor, [trace or "", *chunks[-1]])
 
     async def last_entry(self) -> str | None:
         """The id of the last entry ever added to the stream; None where there is no stream."""

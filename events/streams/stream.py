@@ -26,6 +26,15 @@ class EntryId(NamedTuple):
 START = EntryId(0, 0)
 """Before the first entry of any stream."""
 
+SEQUENCE_MAX = 2**64 - 1
+
+
+def before(name: EntryId) -> EntryId:
+    """The greatest id that is less."""
+    if name.sequence:
+        return EntryId(name.milliseconds, name.sequence - 1)
+    return EntryId(name.milliseconds - 1, SEQUENCE_MAX) if name.milliseconds else START
+
 
 def entry_id(text: str | bytes) -> EntryId:
     """Reads `milliseconds-sequence`. Raises SourceError for anything else."""

@@ -7,7 +7,7 @@ from projector.database import masked
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.output import console, print_json, status_tables, table
 from projector.settings import shown as shown_settings
-from projector.status import read_status
+from projector.surroundings import Streams, look_once
 
 
 async def init(*, common: Common = COMMON) -> None:
@@ -37,7 +37,8 @@ async def status(*, common: Common = COMMON) -> None:
         connection = await database.first_connect("status")
         try:
             await schema.check(connection, ())
-            found = await read_status(connection, declarations)
+            streams = Streams(chosen.stream_group, chosen.stream_entries_max)
+            found = await look_once(connection, declarations, streams)
         finally:
             await connection.close()
     if common.json:

@@ -61,7 +61,7 @@ async def explain(
         raise UsageError("--last must be 1 or more, --search-events 0 or more")
     chosen, found = settings(), find_counter(counter, declared())
     async with _connected(common, "explain", (found.aggregate, found.projection)) as connection:
-        with _progress() as report:
+        with progress() as report:
             explained = await explain_key(
                 connection, found, key, chosen.schema,
                 last=last, search_events=search_events, report=report,
@@ -176,7 +176,7 @@ async def history(
             raise UsageError(f"the name of {path} must end with {kind}")
     found = find_counter(counter, declared())
     async with _connected(common, "history", ()) as connection:
-        with _progress() as report:
+        with progress() as report:
             course = await read_history(
                 connection, found, key, since=since, until=until, report=report
             )
@@ -216,7 +216,7 @@ async def bisect(name: str, key: str, /, *, common: Common = COMMON) -> None:
     counter = None if rows else find_counter(name, declarations)
     read = rows if counter is None else (counter.aggregate, counter.projection)
     async with _connected(common, "bisect", read) as connection:
-        with _progress() as report:
+        with progress() as report:
             if counter is None:
                 found = await bisect_row(connection, rows[0], key, chosen.schema, report)
             else:
@@ -257,7 +257,7 @@ async def _connected(
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def progress() -> Iterator[Report]:
     """Shows how much of the log has been looked through, on a terminal only."""
     columns = (TextColumn("looking through the log"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:

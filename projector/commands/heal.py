@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from events.syntax import is_did
 from projector import schema
 from projector.aggregate import Difference
+from projector.counter_audit import look_again, present
 from projector.database import Database
 from projector.declare import Declaration, Derived
 from projector.differences import ALTERED, EXTRA, MISSING
@@ -66,6 +67,9 @@ async def heal(
             if all_differences:
                 done += await _counters(database, connection, mender, common, done, dry_run=dry_run)
                 derived = await _derived(database, connection, declarations, common, dry_run)
+            if not dry_run:
+                counters = await present(connection, declarations, chosen.schema)
+                await look_again(connection, counters)
         finally:
             await connection.close()
     differences = sum(patch.differences for patch in done) + len(derived)

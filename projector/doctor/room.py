@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from typing import Final
 
 from projector.declare import Fed
+from projector.disk import read_disk
 from projector.doctor.finding import Case, Finding, Severity, size
 
 AREA: Final = "room"
@@ -33,11 +32,6 @@ SELECT current_setting('max_connections')::int
     coalesce((SELECT nullif(datconnlimit, -1) FROM pg_database
         WHERE datname = current_database()), 1000000)
 """
-FOLDER: Final = """
-SELECT CASE WHEN pg_has_role('pg_read_all_settings', 'MEMBER')
-        THEN current_setting('data_directory') END,
-    inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1'
-"""
 GROWTH: Final = """
 SELECT (SELECT head FROM projector.log_head), pg_database_size(current_database()),
     greatest((SELECT coalesce(sum(events), 0) FROM projector.rate WHERE seconds = 3600
@@ -53,14 +47,8 @@ async def check(case: Case) -> list[Finding]:
 
 
 async def _disk(case: Case) -> list[Finding]:
-    row = await case.connection.fetchrow(FOLDER)
-    assert row is not None
-    folder, is_here = row
-    try:
-        if folder is None or not is_here:
-            raise FileNotFoundError
-        usage = await asyncio.to_thread(shutil.disk_usage, folder)
-    except OSError:
+    disk = await read_disk(case.connection)
+    if disk is None:
         return [
             Finding(
                 area=AREA,
@@ -70,7 +58,7 @@ async def _disk(case: Case) -> list[Finding]:
                 cure="type df -h there for its data_directory, or doctor as a superuser there",
             )
         ]
-    return judge_disk(usage.free, usage.total, await _bytes_a_day(case))
+    return judge_disk(disk.free_bytes, disk.total_bytes, await _bytes_a_day(case))
 
 
 async def _bytes_a_day(case: Case) -> float:

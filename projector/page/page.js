@@ -60,7 +60,7 @@ function drawClause(where, clause) {
   if (where.dataset.clause === clause) return;
   where.dataset.clause = clause;
   const [, before, command, after] =
-    /^(.*?)(?:: (projector .*?)( goes on.*)?\.?)?$/.exec(clause) ?? [null, clause];
+    /^(.*?)(?:: ((?:projector|redis-cli|SELECT) .*?)( goes on.*)?\.?)?$/.exec(clause) ?? [null, clause];
   where.replaceChildren(command ? `${before}: ` : clause);
   if (command) where.append(element("code", {}, command), after ?? "");
 }

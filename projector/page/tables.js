@@ -145,7 +145,7 @@ function drawRebuilds(rebuilds) {
   );
 }
 
-function drawDisk({ log, forecast }) {
+function drawDisk({ log, disk, forecast }) {
   setText(
     byId("forecast"),
     forecast.bytes_per_event === 0
@@ -155,6 +155,7 @@ function drawDisk({ log, forecast }) {
       : "The log does not grow.",
   );
   fillFacts(byId("disk"), [
+    ["free on the disk of Postgres", disk ? `${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)}` : "cannot be known from here"],
     ["event log, live", `${bytes(log.bytes)} in ${log.partitions === 1 ? "one partition" : `${count(log.partitions)} partitions`}`],
     ["an event takes", bytes(forecast.bytes_per_event)],
     ["event log, archived", bytes(log.archive_bytes)],

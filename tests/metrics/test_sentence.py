@@ -14,6 +14,7 @@ from projector.status import (
     ProjectionStatus,
     SourceStatus,
     Status,
+    Trouble,
 )
 
 HEAD = 41_210_332
@@ -49,6 +50,7 @@ def status(
     proven: int = 10,
     silences: tuple[Silence, ...] = (),
     probe: ProbeStatus | None = None,
+    troubles: tuple[Trouble, ...] = (),
 ) -> Status:
     return Status(
         head=HEAD,
@@ -61,6 +63,7 @@ def status(
         rebuilds=list(builds),
         silences=list(silences),
         probe=probe,
+        troubles=list(troubles),
     )
 
 
@@ -124,7 +127,7 @@ CASES = {
     "a source that nobody ingests": (
         status(projection(lag=7, seconds=0.3), sources=(source(idle=30.0, owner=None),)),
         "bad",
-        f"{IN_STEP}, 0 differences; jetstream is ingested by nobody: projector ingest jetstream.",
+        f"jetstream is ingested by nobody: projector ingest jetstream; {IN_STEP}, 0 differences.",
     ),
     "a source of the past": (
         status(projection(lag=7, seconds=0.3), sources=(source(idle=8 * DAY_SECONDS, owner=None),)),
@@ -139,7 +142,8 @@ CASES = {
     "silence": (
         status(projection(lag=7, seconds=0.3), sources=(source(idle=75.0),)),
         "warn",
-        f"{IN_STEP}, 0 differences; jetstream has brought nothing for 75 s.",
+        f"jetstream has brought nothing for 75 s: projector doctor jetstream; {IN_STEP}, "
+        "0 differences.",
     ),
     "silence by a long past of few events": (
         status(
@@ -156,10 +160,10 @@ CASES = {
             silences=(silence(LIKE), silence(POST, 1.2), *map(silence, "abc")),
         ),
         "warn",
-        f"{IN_STEP}, 0 differences; {LIKE} has brought nothing since 14:02 UTC (before: 612.4/s): "
+        f"{LIKE} has brought nothing since 14:02 UTC (before: 612.4/s): "
         f"projector probe; {POST} has brought only 1.2/s since 14:02 UTC (before: 612.4/s): "
         "projector probe; a has brought nothing since 14:02 UTC (before: 612.4/s): projector "
-        "probe; 2 more collections are as silent.",
+        f"probe; 2 more collections are as silent; {IN_STEP}, 0 differences.",
     ),
     "the incident": (
         status(
@@ -185,7 +189,17 @@ CASES = {
     "differences": (
         status(projection(lag=7, seconds=0.3), differences=2),
         "bad",
-        f"{IN_STEP}; the audit found 2 differences: projector verify.",
+        f"the audit found 2 differences: projector verify; {IN_STEP}.",
+    ),
+    "troubles": (
+        status(projection(lag=7, seconds=0.3), troubles=(Trouble("bad", "x is full: y"),)),
+        "bad",
+        f"x is full: y; {IN_STEP}, 0 differences.",
+    ),
+    "a lesser trouble": (
+        status(projection(lag=7, seconds=0.3), troubles=(Trouble("warn", "x is slow: y"),)),
+        "warn",
+        f"x is slow: y; {IN_STEP}, 0 differences.",
     ),
     "an unfinished rebuild": (
         status(
@@ -193,8 +207,8 @@ CASES = {
             builds=(BuildStatus(name="like", phase="load", checkpoint=1, through=9, owner=None),),
         ),
         "warn",
-        f"{IN_STEP}, 0 differences; an unfinished rebuild of like: projector rebuild like goes on "
-        "with it, with --abandon it removes it.",
+        "an unfinished rebuild of like: projector rebuild like goes on with it, with --abandon it "
+        f"removes it; {IN_STEP}, 0 differences.",
     ),
 }
 

@@ -9,12 +9,12 @@ from types import ModuleType
 from typing import Final
 
 from events import history, log, recent
-from projector import aggregate, lease, statements, status
+from projector import aggregate, lease, statements, status, window_traces
 from tests.plans.guards import Guard
 from tests.plans.plan import Values
 from tests.plans.planted import LETTERS_EVERY, NEW, ROWS, TENTH, TRACED_EVENTS
 
-MODULES: Final = (statements, aggregate, log, recent, lease)
+MODULES: Final = (statements, aggregate, log, recent, lease, window_traces)
 _SQL: Final = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 READ_EVENTS: Final = 100
 
@@ -76,6 +76,13 @@ CASES: Final = {
     "recent.TAIL": Case(
         "append", lambda n: (ROWS - READ_EVENTS,), ("event_log_pkey",), READ_EVENTS
     ),
+    "window_traces.KEEP_WINDOW": Case(
+        "apply",
+        lambda n: ("like", NEW + n, NEW + n + 1, "trace", 1 + 10 * TRACED_EVENTS),
+        ("window_trace_pkey", "merge_trace_pkey"),
+        keys=20,
+    ),
+    "window_traces.KEEP_MERGE": Case("merge", lambda n: (["like"], [NEW + n], "post_agg", "trace")),
     "lease.TAKE": Case("leases", lambda n: ("projection 1", "owner 1", 5.0), ("lease_pkey",)),
     "lease.RENEW": Case("leases", lambda n: ("owner 1", 5.0)),
     "lease.RELEASE": Case("leases", lambda n: ("owner 1", "projection 1"), ("lease_pkey",)),

@@ -57,6 +57,12 @@ ENGINE: Final = (
     f"""INSERT INTO projector.append_trace
     SELECT i + {TRACED_EVENTS - 1}, i, '00-' || md5(i::text) || '-0123456789abcdef-01'
     FROM generate_series($1::bigint, $2::bigint, {TRACED_EVENTS}) AS i""",
+    f"""INSERT INTO projector.window_trace
+    SELECT 'like', i + {TRACED_EVENTS - 1}, i - 1, '00-' || md5(i::text) || '-0123456789abcdef-01'
+    FROM generate_series($1::bigint, $2::bigint, {TRACED_EVENTS}) AS i""",
+    f"""INSERT INTO projector.merge_trace
+    SELECT 'like', i + {TRACED_EVENTS - 1}, 'post_agg', '00-' || md5(i::text) || '-01234567-01'
+    FROM generate_series($1::bigint, $2::bigint, {TRACED_EVENTS}) AS i""",
     f"""INSERT INTO projector.dead_letter (stage, reason, error, projection, log_offset)
     SELECT 'apply', 'refused', 'why', 'like', i
     FROM generate_series($1::bigint, $2::bigint, {LETTERS_EVERY}) AS i""",

@@ -187,8 +187,9 @@ def of_aggregate(aggregate: Aggregate) -> Iterator[Guard]:
 
     pkey = f"{aggregate.table}_pkey"
     name, merge = aggregate.name, merge_statement(aggregate, SCHEMA)
-    yield Guard(f"{name}: merge", merge, {"oldest": oldest}, frozenset({"outbox_pkey", pkey}),
-                "merge", keys=OUTBOX_ROWS * DELTAS)  # fmt: skip
+    indexes = frozenset({"outbox_pkey", "window_trace_pkey", pkey})
+    yield Guard(f"{name}: merge", merge, {"oldest": oldest}, indexes, "merge",
+                keys=OUTBOX_ROWS * DELTAS)  # fmt: skip
     prune = prune_statement(aggregate, SCHEMA)
     yield Guard(f"{name}: prune", prune, {"counted": counted}, frozenset({pkey}), "merge",
                 grows=True)  # fmt: skip

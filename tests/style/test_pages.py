@@ -11,7 +11,9 @@ from projector.cli import app
 from projector.environment import take_settings
 from tests.style.test_style import ROOT
 
-PAGES = ("README.md", "ops/RUNBOOK.md", "ops/UPGRADE.md", "ops/bench/RESULTS.md")
+PAGES = (
+    "README.md", "ops/RUNBOOK.md", "ops/UPGRADE.md", "ops/MOVING_IN.md", "ops/bench/RESULTS.md"
+)  # fmt: skip
 TYPED = re.compile(r"^ *(?:\S*/)?projector (.*)$", re.MULTILINE)
 PLACEHOLDERS = {"DID…": "did:plc:x", "COMMAND": "status", "NAME": "like"}
 

@@ -23,6 +23,7 @@ class Span:
     name: str
     service: str
     id: Link
+    parent: Link | None
     links: list[Link]
     attributes: dict[str, int | str]
 
@@ -81,6 +82,7 @@ def spans_of(request: ExportTraceServiceRequest) -> list[Span]:
                 span.name,
                 named["service.name"],
                 (span.trace_id, span.span_id),
+                (span.trace_id, span.parent_span_id) if span.parent_span_id else None,
                 [(link.trace_id, link.span_id) for link in span.links],
                 {
                     pair.key: pair.value.int_value

@@ -14,6 +14,7 @@ import pytest
 
 from events.event import Event
 from events.generate import Generator
+from projector.counter_audit import look_again, present
 from projector.database import Database
 from projector.lease import LeaseKeeper
 from projector.status import AuditStatus, read_audit
@@ -114,7 +115,8 @@ async def test_killed_it_goes_on_where_it_was(
     # A differs, and was never right as of any offset.
     assert {(row["round"], row["as_of"]) for row in rows if row["did"] != A} == {(1, HEAD)}
     assert {(row["round"], row["as_of"]) for row in rows if row["did"] == A} == {(1, 0)}
-    assert (await read_audit(connection)).differences == 4
+    # Four posts of A, and by them its count of posts, and that of replies to one of B.
+    assert (await read_audit(connection)).differences == 4 + 2
 
 
 async def child(database: Database, **variables: str) -> int:
@@ -180,3 +182,30 @@ async def test_only_one_of_several_audits(database: Database) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     for keeper in keepers:
         await keeper.close()
+
+
+async def test_counters_are_proven_too_and_forgotten_once_they_are_mended(
+    database: Database, connection: asyncpg.Connection
+) -> None:
+    """One of each kind of key: an account, and an at-uri of one."""
+    await build(database)
+    did = await connection.fetchval("SELECT min(did) FROM bsky.profile_agg")
+    post = await connection.fetchval("SELECT min(uri) FROM bsky.post_agg")
+    damage = 'UPDATE bsky.profile_agg SET "followsCount" = "followsCount" + $2 WHERE did = $1'
+    other = 'UPDATE bsky.post_agg SET "likeCount" = "likeCount" + $2 WHERE uri = $1'
+    await connection.execute(damage, did, 1)
+    await connection.execute(other, post, 1)
+    assert (await a_round(database, connection)).differences == 2
+    found = await connection.fetch(
+        "SELECT counter, key, kept - counted FROM projector.counter_finding ORDER BY counter"
+    )
+    assert [tuple(row) for row in found] == [("followsCount", did, 1), ("likeCount", post, 1)]
+
+    # Mended, by whomever, they are forgotten without waiting for the next round.
+    await connection.execute(damage, did, -1)
+    counters = await present(connection, DECLARATIONS, "bsky")
+    await look_again(connection, counters)
+    assert (await read_audit(connection)).differences == 1
+    await connection.execute(other, post, -1)
+    await look_again(connection, counters)
+    assert (await read_audit(connection)).differences == 0

@@ -1,0 +1,1 @@
+"""Failures made on purpose, on scratch servers, and what the status page says of each."""
