@@ -183,11 +183,7 @@ class TableWriter:
 
     async def put_letters(self, connection: asyncpg.Connection, letters: Iterable[Letter]) -> None:
         """Writes dead letters, or that the same event could not be applied once more."""
-        name = self.home.name
-        await connection.executemany(
-            PUT_LETTER,
-            [(name, x.log_offset, x.stage, x.reason, _storable(x.error)) for x in letters],
-        )
+        await put_letters(connection, self.home.name, letters)
 
     def columns_of(self, rows: Sequence[Row]) -> list[Sequence[object]]:
         """The rows as one array per column, which is how they travel to Postgres."""
@@ -369,6 +365,14 @@ class _Work:
 
     def _contest(self, rows: Iterable[Cells]) -> None:
         self.groups.update(tuple(str(row[i]) for i in self._claim) for row in rows)
+
+
+async def put_letters(connection: asyncpg.Connection, name: str, letters: Iterable[Letter]) -> None:
+    """Writes dead letters of the projection that is at home under `name`."""
+    await connection.executemany(
+        PUT_LETTER,
+        [(name, x.log_offset, x.stage, x.reason, _storable(x.error)) for x in letters],
+    )
 
 
 def _storable(text: str) -> str:

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from events.tasks import pause
 from projector.archiving import Housekeeper
 from projector.auditor import Auditor
+from projector.compat import WINDOW_EVENTS_MAX, EventProjector
 from projector.database import Database, is_transient, one_line, retrying
-from projector.declare import Declaration, Fed, Projection, Row
+from projector.declare import Fed, Kept, Projection, Row
+from projector.effects import EventByEvent
 from projector.errors import CheckpointMoved
 from projector.failures import note_failure
 from projector.formation import Formation
@@ -42,7 +44,7 @@ class Daemon:
     def __init__(
         self,
         database: Database,
-        declarations: Sequence[Declaration],
+        declarations: Sequence[Kept],
         settings: Settings,
         *,
         only: Sequence[str] = (),
@@ -66,7 +68,21 @@ class Daemon:
         )
         self.movers = movers_of(declarations)
         formation = Formation(settings.window_events_max)
-        self.tables = [
+        self.tables: list[TableProjector | EventProjector] = [
+            EventProjector(
+                declaration,
+                database,
+                self.reader,
+                schema=settings.schema,
+                window=AdaptiveWindow(
+                    min(settings.window_events_max, WINDOW_EVENTS_MAX),
+                    window_seconds=settings.window_seconds,
+                ),
+            )
+            for declaration in chosen
+            if isinstance(declaration, EventByEvent)
+        ]
+        self.tables += [
             TableProjector(
                 projection,
                 database,
@@ -94,16 +110,17 @@ class Daemon:
             for aggregate in chosen
             if isinstance(aggregate, Fed)
         ]
+        proven = [d for d in declarations if not isinstance(d, EventByEvent)]
         self.auditor = Auditor(
             database,
             self.keeper,
-            declarations,
+            proven,
             settings.schema,
             accounts_per_second=settings.audit_accounts_per_second,
             accounts_max=settings.audit_accounts_max,
             poll_seconds=settings.poll_seconds,
         )
-        self.prober = Prober(database, self.keeper, declarations, settings)
+        self.prober = Prober(database, self.keeper, proven, settings)
         self._unsettled = {table.name for table in self.tables}
 
     def _on_rows(self, projection: Projection) -> Callable[[Sequence[Row]], None]:
@@ -154,7 +171,9 @@ class Daemon:
             await self.reader.refresh()
             await asyncio.sleep(self.settings.poll_seconds)
 
-    async def _table(self, table: TableProjector, stop: asyncio.Event, until: int | None) -> None:
+    async def _table(
+        self, table: TableProjector | EventProjector, stop: asyncio.Event, until: int | None
+    ) -> None:
         def has_work() -> bool:
             return self._is_owned(table.name) and self.reader.head > table.checkpoint
 
@@ -201,7 +220,7 @@ class Daemon:
         return f"{text}; in step with the log."
 
     @property
-    def _projectors(self) -> list[TableProjector | AggregateProjector]:
+    def _projectors(self) -> list[TableProjector | EventProjector | AggregateProjector]:
         return [*self.tables, *self.aggregates]
 
     async def _owned(

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from events.event import Event
+from projector.effects import EventByEvent
 
 
 class InvalidRecord(ValueError):
@@ -91,6 +92,10 @@ class Reading:
     record: Any
     row: Callable[[Event, Any], Row | None]
 
+    def decoder(self) -> Callable[[Event], Row | None]:
+        """The function from a create or update to its row; see `Projection.decoder`."""
+        return _decoder(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Projection:
@@ -141,10 +146,10 @@ class Projection:
         Raises `InvalidRecord` for a bad record, whatever is bad about it. Lone surrogates, which
         only JSON can have and Postgres cannot store, become U+FFFD.
         """
-        one = _decoder(Reading(self.record, self.row))
+        one = Reading(self.record, self.row).decoder()
         if not self.also:
             return one
-        each = {name: _decoder(reading) for name, reading in self.also.items()}
+        each = {name: reading.decoder() for name, reading in self.also.items()}
         each[self.collection] = one
         return lambda event: each[event.collection or ""](event)
 
@@ -266,3 +271,6 @@ Fed = Aggregate | Derived
 """What is kept by what rows of projections do, told through the outbox."""
 
 Declaration = Projection | Aggregate | Derived
+
+Kept = Declaration | EventByEvent
+"""Whatever has a checkpoint."""

@@ -15,11 +15,11 @@ from cyclopts import Parameter
 
 from events.crashpoints import VARIABLE as CRASH_VARIABLE
 from projector.database import Database, masked, one_line
-from projector.declare import Declaration
+from projector.declare import Declaration, Kept
 from projector.embedded_postgres import EmbeddedPostgres
 from projector.errors import HeldByAnother, UsageError
-from projector.registry import kept
-from projector.settings import Settings, current, parse, secret_variables
+from projector.registry import event_by_event, kept
+from projector.settings import CORRECT, Settings, current, parse, secret_variables
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +124,30 @@ def settings() -> Settings:
 
 
 def declared() -> list[Declaration]:
-    """What is kept, by the settings in force. Raises `UsageError`."""
-    return kept(settings().projections)
+    """The projections that are kept, by the settings in force.
+
+    Raises `UsageError`, also where tables are kept event by event: no other command than those of
+    `declared_of_any_kind` can do with them.
+    """
+    chosen = settings()
+    if chosen.compat != CORRECT:
+        raise UsageError(
+            f"this is not offered with compat={chosen.compat}, whose tables hang on the order of "
+            "events one by one: there are init, ingest, run, up, status, archive and dead-letters "
+            "list; to build its tables anew, drop their schema, and run: projector init"
+        )
+    return kept(chosen.projections)
+
+
+def declared_of_any_kind() -> list[Kept]:
+    """What is kept, by the settings in force: projections, or what `compat` names. Raises
+    `UsageError`."""
+    chosen = settings()
+    if chosen.compat == CORRECT:
+        return [*kept(chosen.projections)]
+    if chosen.projections.strip() != "*":
+        raise UsageError(f"compat={chosen.compat} keeps all tables: leave the setting projections")
+    return [event_by_event(chosen.compat)]
 
 
 @asynccontextmanager

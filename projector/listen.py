@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from projector.database import Database
-from projector.declare import Declaration
+from projector.declare import Kept
 from projector.errors import UsageError
 from projector.movers import Movers
 from projector.notify import patience_seconds
@@ -60,7 +60,7 @@ def is_loopback(host: str) -> bool:
 async def observed(
     settings: Settings,
     database: Database | None = None,
-    declarations: Sequence[Declaration] = (),
+    declarations: Sequence[Kept] = (),
     *,
     streams: list[str] | None = None,
     movers: Movers | None = None,

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from projector.declare import Aggregate, Declaration
+from projector.declare import Aggregate, Kept
 from projector.home import quoted
 from projector.output import shown, table
 from projector.status import Status, read_status
@@ -27,7 +27,7 @@ class Picture:
     """Draws the status again and again; rates are those between its own looks."""
 
     def __init__(
-        self, connection: asyncpg.Connection, declarations: Sequence[Declaration], schema: str
+        self, connection: asyncpg.Connection, declarations: Sequence[Kept], schema: str
     ) -> None:
         self.connection = connection
         self.declarations = declarations

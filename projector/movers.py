@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from projector.declare import Aggregate, Declaration, Row
+from projector.declare import Aggregate, Kept, Row
 
 ROWS_MAX: Final = 500
 """Of a window with more new rows so many are looked at: at the log's tail that is all of them."""
@@ -65,7 +65,7 @@ class Movers:
         return [Mover(key, gained) for key, gained in most if gained > 1]
 
 
-def movers_of(declarations: Sequence[Declaration]) -> Movers | None:
+def movers_of(declarations: Sequence[Kept]) -> Movers | None:
     """Movers of the first counter of accounts; None where nothing counts for accounts."""
     for aggregate in declarations:
         if isinstance(aggregate, Aggregate) and aggregate.key == "did":

@@ -18,7 +18,7 @@ import msgspec
 
 from projector import tally
 from projector.database import Database, close_quietly, one_line
-from projector.declare import Declaration
+from projector.declare import Kept
 from projector.disk import DiskFacts
 from projector.facts import (
     LetterFacts,
@@ -73,7 +73,7 @@ class Observer:
     def __init__(
         self,
         database: Database | None,
-        declarations: Sequence[Declaration],
+        declarations: Sequence[Kept],
         *,
         streams: list[str] | None = None,
         group: str = "projector",

@@ -23,7 +23,7 @@ from projector.database import (
     is_transient,
     one_line,
 )
-from projector.declare import Aggregate, Declaration, Fed, Projection, Row
+from projector.declare import Aggregate, Fed, Kept, Projection, Row
 from projector.derived import Homes, Refresher
 from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
 from projector.fold import Folded, Folder, Letter, Window
@@ -61,7 +61,7 @@ class Prepared:
 
 
 async def read_checkpoint(
-    connection: asyncpg.Connection, declaration: Declaration, name: str | None = None
+    connection: asyncpg.Connection, declaration: Kept, name: str | None = None
 ) -> int:
     """The offset through which a projection has been applied, at home under `name`.
 

@@ -6,18 +6,35 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
-from projector.declare import Aggregate, Count, Declaration, Derived, Fed, Projection
+from projector.declare import Aggregate, Count, Declaration, Derived, Fed, Kept, Projection
+from projector.effects import EventByEvent
 from projector.errors import UsageError
+from projector.settings import CORRECT
 
 GROUP: Final = "projector.projections"
 
 
 def installed() -> list[Declaration]:
-    """All declarations, projections before the aggregates that count them, each kind by name.
+    """All projections, before the aggregates that count them, each kind by name.
 
     Raises `UsageError` when an entry point cannot be loaded, is no declaration, or repeats a name.
     """
-    found: dict[str, Declaration] = {}
+    found = [d for d in _loaded() if not isinstance(d, EventByEvent)]
+    order = sorted(found, key=lambda d: (isinstance(d, Fed), d.name))
+    _check(order)
+    return order
+
+
+def event_by_event(name: str) -> EventByEvent:
+    """What is kept event by event under a name. Raises `UsageError` where there is no such."""
+    found = {d.name: d for d in _loaded() if isinstance(d, EventByEvent)}
+    if name not in found:
+        raise UsageError(f"compat is {name!r}, which is none of: {', '.join([CORRECT, *found])}")
+    return found[name]
+
+
+def _loaded() -> list[Kept]:
+    found: dict[str, Kept] = {}
     for entry in entry_points(group=GROUP):
         try:
             declaration = entry.load()
@@ -25,14 +42,12 @@ def installed() -> list[Declaration]:
             raise UsageError(
                 f"cannot load projection {entry.name} ({entry.value}): {error}"
             ) from error
-        if not isinstance(declaration, Declaration):
-            raise UsageError(f"{entry.value} is no Projection, no Aggregate and no Derived")
+        if not isinstance(declaration, Kept):
+            raise UsageError(f"{entry.value} is no declaration of what is kept")
         if declaration.name in found and found[declaration.name] is not declaration:
             raise UsageError(f"two projections are named {declaration.name}; rename one")
         found[declaration.name] = declaration
-    order = sorted(found.values(), key=lambda d: (isinstance(d, Fed), d.name))
-    _check(order)
-    return order
+    return list(found.values())
 
 
 def kept(names: str) -> list[Declaration]:
@@ -50,7 +65,7 @@ def kept(names: str) -> list[Declaration]:
     return found
 
 
-def chosen(names: Sequence[str], declarations: Sequence[Declaration]) -> list[str]:
+def chosen(names: Sequence[str], declarations: Sequence[Kept]) -> list[str]:
     """The names, checked. Raises `UsageError` for one that is not installed."""
     known = [declaration.name for declaration in declarations]
     for name in names:

@@ -12,7 +12,8 @@ from typing import Final
 import asyncpg
 
 from events.log import Appender
-from projector.declare import Declaration, Fed, Projection
+from projector.declare import Fed, Kept, Projection
+from projector.effects import EventByEvent
 from projector.errors import SchemaMismatch
 from projector.home import Home, quoted
 from projector.statements import duplicates_ddl, versions_ddl
@@ -29,7 +30,15 @@ APPLIED: Final = "SELECT number FROM projector.migration ORDER BY number"
 RECORD: Final = "INSERT INTO projector.migration (number, name) VALUES ($1, $2)"
 HAS_ENGINE: Final = "SELECT to_regclass('projector.migration') IS NOT NULL"
 REGISTER: Final = """
-INSERT INTO projector.checkpoint (projection, version) VALUES ($1, $2) ON CONFLICT DO NOTHING
+INSERT INTO projector.checkpoint (projection, version, table_schema) VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING
+"""
+APART: Final = """
+SELECT projection, table_schema FROM projector.checkpoint WHERE table_schema IS NOT NULL
+"""
+HAS_TABLES: Final = """
+SELECT EXISTS (SELECT FROM pg_class
+    WHERE relnamespace = to_regnamespace(quote_ident($1)) AND relkind IN ('r', 'p'))
 """
 VERSIONS: Final = "SELECT projection, version FROM projector.checkpoint"
 FED: Final = "SELECT projection, counter, by_column, child FROM projector.feed WHERE aggregate = $1"
@@ -85,7 +94,7 @@ def _without_comments(part: str) -> str:
 
 async def create(
     connection: asyncpg.Connection,
-    declarations: Sequence[Declaration],
+    declarations: Sequence[Kept],
     schema: str,
     *,
     partition_events: int = 10_000_000,
@@ -99,6 +108,7 @@ async def create(
     await connection.execute("SELECT pg_advisory_lock($1)", SCHEMA_LOCK)
     try:
         done += await _migrate(connection)
+        await _check_apart(connection, declarations, schema, making=True)
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
         # Before feeds were data every aggregate that was there was fed.
         fed_before = FEEDS_MIGRATION in done
@@ -128,13 +138,14 @@ async def _migrate(connection: asyncpg.Connection) -> list[str]:
 
 
 async def _create_tables(
-    connection: asyncpg.Connection, declaration: Declaration, schema: str, *, fed_before: bool
+    connection: asyncpg.Connection, declaration: Kept, schema: str, *, fed_before: bool
 ) -> list[str]:
     async with connection.transaction():
         for statement in tables_ddl(declaration, Home(declaration.name, schema)):
             await connection.execute(statement)
-        version = (declaration.name, declaration.version)
-        new = await connection.execute(REGISTER, *version) == "INSERT 0 1"
+        apart = schema if isinstance(declaration, EventByEvent) else None
+        entry = (declaration.name, declaration.version, apart)
+        new = await connection.execute(REGISTER, *entry) == "INSERT 0 1"
         if isinstance(declaration, Fed) and (new or fed_before):
             fed = await _feed(connection, declaration, whatever_is_there=fed_before and not new)
             if not fed:
@@ -146,7 +157,7 @@ async def _create_tables(
     return [f"projection {declaration.name}"] if new else []
 
 
-def tables_ddl(declaration: Declaration, home: Home) -> list[str]:
+def tables_ddl(declaration: Kept, home: Home) -> list[str]:
     """The statements that make a declaration's tables in their home, where they are missing."""
     ddl = statements(declaration.ddl.replace("{schema}", quoted(home.schema)))
     if isinstance(declaration, Projection):
@@ -172,11 +183,13 @@ def feeds(aggregate: Fed) -> list[tuple[str, str, str, str | None]]:
     return sorted(found, key=itemgetter(0, 1))
 
 
-async def check(connection: asyncpg.Connection, declarations: Sequence[Declaration]) -> None:
+async def check(
+    connection: asyncpg.Connection, declarations: Sequence[Kept], schema: str | None = None
+) -> None:
     """Makes sure that database and code fit.
 
-    Raises `SchemaMismatch` with what to do: the engine's tables are missing, older or newer, or a
-    projection is missing or of another version.
+    Raises `SchemaMismatch` with what to do: the engine's tables are missing, older or newer, a
+    projection is missing or of another version, or the tables in `schema` are kept otherwise.
     """
     if not await connection.fetchval(HAS_ENGINE):
         raise SchemaMismatch("the database has no projector schema; run: projector init")
@@ -189,6 +202,8 @@ async def check(connection: asyncpg.Connection, declarations: Sequence[Declarati
         )
     if known - applied:
         raise SchemaMismatch("the engine's tables are older than this program; run: projector init")
+    if schema is not None:
+        await _check_apart(connection, declarations, schema)
     versions = {row["projection"]: row["version"] for row in await connection.fetch(VERSIONS)}
     for declaration in declarations:
         _check_version(declaration, versions.get(declaration.name))
@@ -202,7 +217,47 @@ async def check(connection: asyncpg.Connection, declarations: Sequence[Declarati
                 )
 
 
-def _check_version(declaration: Declaration, version: int | None) -> None:
+async def _check_apart(
+    connection: asyncpg.Connection,
+    declarations: Sequence[Kept],
+    schema: str,
+    *,
+    making: bool = False,
+) -> None:
+    """What is kept event by event must have its schema to itself, and always the same."""
+    schemas = {row[0]: row[1] for row in await connection.fetch(APART)}
+    for declaration in declarations:
+        name = declaration.name
+        if not isinstance(declaration, EventByEvent):
+            continue
+        if schemas.get(name, schema) != schema:
+            raise SchemaMismatch(
+                f"compat={name} keeps its tables in the schema {schemas[name]}, not in {schema}; "
+                f"name that (--schema), or {anew(name)}"
+            )
+        if making and name not in schemas and await connection.fetchval(HAS_TABLES, schema):
+            raise SchemaMismatch(
+                f"the schema {schema} has tables already, which compat={name} cannot share; name "
+                f"a new one: --schema {schema}_{name}"
+            )
+    names = {declaration.name for declaration in declarations}
+    others = [name for name, its in schemas.items() if its == schema and name not in names]
+    if declarations and others:
+        raise SchemaMismatch(
+            f"the tables in the schema {schema} are kept with compat={others[0]}; set "
+            f"PROJECTOR_COMPAT={others[0]}, or name another schema (--schema)"
+        )
+
+
+def anew(name: str) -> str:
+    """What to do so that what is kept event by event under a name is built from the log again."""
+    return (
+        "to build it anew drop its schema, DELETE FROM projector.checkpoint WHERE projection = "
+        f"'{name}', and run: projector init"
+    )
+
+
+def _check_version(declaration: Kept, version: int | None) -> None:
     name = declaration.name
     if version is None:
         raise SchemaMismatch(

@@ -14,6 +14,8 @@ from projector.errors import UsageError
 
 PREFIX: Final = "PROJECTOR_"
 BOOLEANS: Final = {"1": True, "true": True, "0": False, "false": False}
+CORRECT: Final = "correct"
+"""The setting `compat` that keeps projections, and nothing event by event."""
 KINDS: Final = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
@@ -28,6 +30,9 @@ class Settings:
 
     schema: str = _setting("bsky", "Schema of the projections' tables.")
     projections: str = _setting("*", "Projections that are kept: names by commas, or *.")
+    compat: str = _setting(
+        CORRECT, "Whose rows the tables have: correct, or reference: as the AppView's indexer."
+    )
     window_events_max: int = _setting(20_000, "Most log offsets applied in one transaction.")
     window_events_min: int = _setting(500, "Least log offsets in a window that was too slow.")
     window_seconds: float = _setting(2.0, "A window that takes longer halves the next.", 0.001)

@@ -11,7 +11,7 @@ import msgspec
 
 from events.log import read_head
 from projector.completeness import ProbeStatus, read_probe
-from projector.declare import Aggregate, Declaration, Fed
+from projector.declare import Aggregate, Fed, Kept
 from projector.rates import ALL, is_live
 from projector.silence import Rhythm, Silence, quiet_after_seconds, read_rhythms, silences
 
@@ -273,9 +273,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-async def read_status(
-    connection: asyncpg.Connection, declarations: Sequence[Declaration]
-) -> Status:
+async def read_status(connection: asyncpg.Connection, declarations: Sequence[Kept]) -> Status:
     """Reads the status in one snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head = await read_head(connection)
@@ -343,7 +341,7 @@ def _source(row: asyncpg.Record, rhythm: Rhythm | None) -> SourceStatus:
     )
 
 
-def kind_of(declaration: Declaration) -> str:
+def kind_of(declaration: Kept) -> str:
     """What a declaration keeps: a table of records, an aggregate, or a derived table."""
     if isinstance(declaration, Fed):
         return "aggregate" if isinstance(declaration, Aggregate) else "derived"
@@ -358,7 +356,7 @@ def _quiet_after_seconds(rhythm: Rhythm | None) -> float | None:
 
 
 def _projection(
-    declaration: Declaration,
+    declaration: Kept,
     rows: dict[str, asyncpg.Record],
     pending: dict[str, tuple[int, int]],
     letters: Sequence[LetterCount],

@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from projector.database import Database, one_line
-from projector.declare import Declaration
+from projector.declare import Kept
 from projector.exposition import Exposition
 from projector.guard import HEALTH_PATH, Guard
 from projector.listen import Address
@@ -149,7 +149,7 @@ async def serving(
     address: Address,
     token: str,
     database: Database | None,
-    declarations: Sequence[Declaration],
+    declarations: Sequence[Kept],
     *,
     streams: list[str] | None = None,
     group: str = "projector",

@@ -14,8 +14,8 @@ from projector import schema
 from projector.archive_files import File, listed
 from projector.archiving import Archiver, Moved, Policy, index_sealed
 from projector.database import Database
-from projector.declare import Projection
-from projector.environment import COMMON, Common, declared, opened, settings
+from projector.declare import Aggregate
+from projector.environment import COMMON, Common, declared_of_any_kind, opened, settings
 from projector.errors import HeldByAnother, UsageError
 from projector.lease import LeaseKeeper
 from projector.output import console, print_json, table
@@ -102,7 +102,7 @@ def _policy(chosen: Settings, keep_events: int, days: float, keep_live: bool) ->
         keep_events=keep_events,
         older_than_days=days,
         recent_events=chosen.recent_events,
-        projections=[d.name for d in declared() if isinstance(d, Projection)],
+        projections=[d.name for d in declared_of_any_kind() if not isinstance(d, Aggregate)],
         keep_live=keep_live,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from projector import schema
 from projector.database import masked
-from projector.environment import COMMON, Common, declared, opened, settings
+from projector.environment import COMMON, Common, declared_of_any_kind, opened, settings
 from projector.output import console, print_json, status_tables, table
 from projector.settings import shown as shown_settings
 from projector.surroundings import Streams, look_once
@@ -17,7 +17,10 @@ async def init(*, common: Common = COMMON) -> None:
         connection = await database.first_connect("init")
         try:
             done = await schema.create(
-                connection, declared(), chosen.schema, partition_events=chosen.partition_events
+                connection,
+                declared_of_any_kind(),
+                chosen.schema,
+                partition_events=chosen.partition_events,
             )
         finally:
             await connection.close()
@@ -32,7 +35,7 @@ async def init(*, common: Common = COMMON) -> None:
 async def status(*, common: Common = COMMON) -> None:
     """Show the log's head, and of each projection and source where it is and how far behind."""
     chosen = settings()
-    declarations = declared()
+    declarations = declared_of_any_kind()
     async with opened(common, chosen) as database:
         connection = await database.first_connect("status")
         try:

@@ -19,7 +19,14 @@ from projector import ingest as flow
 from projector import schema
 from projector.daemon import Daemon, stop_on_signals
 from projector.database import Database, close_quietly, masked, one_line
-from projector.environment import COMMON, Common, declared, opened, say_what_shows, settings
+from projector.environment import (
+    COMMON,
+    Common,
+    declared_of_any_kind,
+    opened,
+    say_what_shows,
+    settings,
+)
 from projector.errors import CannotConnect, UsageError
 from projector.generating import write_lines
 from projector.ingest import LogSink
@@ -132,7 +139,7 @@ async def run(
         End with 0 when all that was in the log at the start is in the tables and counts.
     """
     chosen = settings()
-    declarations = declared()
+    declarations = declared_of_any_kind()
     only = chosen_names(names, declarations)
     listening(chosen)
     say_what_shows()
@@ -190,9 +197,9 @@ async def generate(
 async def _check(database: Database, only: list[str] | None = None) -> None:
     connection = await database.first_connect("check")
     try:
-        declarations = [] if only is None else declared()
+        declarations = [] if only is None else declared_of_any_kind()
         wanted = [d for d in declarations if not only or d.name in only]
-        await schema.check(connection, wanted)
+        await schema.check(connection, wanted, settings().schema)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise CannotConnect(
             f"cannot connect to {masked(database.url)}: {one_line(error)}; the server went away"

@@ -19,11 +19,11 @@ from projector import schema
 from projector.commands.flow import into_log
 from projector.daemon import Daemon, first_failure, stop_on_signals
 from projector.database import Database, masked
-from projector.declare import Declaration
+from projector.declare import Kept
 from projector.environment import (
     COMMON,
     Common,
-    declared,
+    declared_of_any_kind,
     held_alone,
     opened,
     say_what_shows,
@@ -114,7 +114,7 @@ async def everything(run: Run, stop: asyncio.Event) -> bool:
     """Ingest and projections side by side until `stop`; with `until_caught_up`, until the source
     has ended and all of it is in tables and counts: then, and only then, it returns True."""
     finished = False
-    declarations = declared()
+    declarations = declared_of_any_kind()
     daemon = Daemon(run.database, declarations, run.settings)
     async with (
         observed(
@@ -198,7 +198,7 @@ async def _relay(stop: asyncio.Event, halt: asyncio.Event) -> None:
             task.cancel()
 
 
-async def caught_up(database: Database, declarations: Sequence[Declaration]) -> None:
+async def caught_up(database: Database, declarations: Sequence[Kept]) -> None:
     """Waits until every projection is at the log's head and no delta waits."""
     connection = await database.connect("watch")
     try:
@@ -212,7 +212,7 @@ async def caught_up(database: Database, declarations: Sequence[Declaration]) -> 
 
 
 @asynccontextmanager
-async def watched(run: Run, declarations: Sequence[Declaration]) -> AsyncIterator[None]:
+async def watched(run: Run, declarations: Sequence[Kept]) -> AsyncIterator[None]:
     """Shows how it goes: a live picture on a terminal, else a line now and then."""
     connection = await run.database.connect("watch")
     picture = Picture(connection, declarations, run.settings.schema)
@@ -243,11 +243,11 @@ async def _show(picture: Picture, quiet: bool) -> None:
 async def _prepare(database: Database, chosen: Settings) -> None:
     connection = await database.first_connect("init")
     try:
-        declarations = declared()
+        declarations = declared_of_any_kind()
         await schema.create(
             connection, declarations, chosen.schema, partition_events=chosen.partition_events
         )
-        await schema.check(connection, declarations)
+        await schema.check(connection, declarations, chosen.schema)
     finally:
         await connection.close()
 

@@ -1,0 +1,92 @@
+"""What a judge asks, answered from the records as they are now: of `record`, in whatever version,
+also where the record lost its row to another."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from projections.verdicts import CLOSED, DISABLE, FOLLOWER, FOLLOWING, LIST, MENTION, POST
+from projector.effects import Doing, do
+from projector.judging import CellsOf, ChildrenOf, Claims, Judging, Question, Verdict
+
+RECORD: Final = "SELECT json FROM record WHERE uri = $1"
+PARENT: Final = """
+SELECT r.json, p."invalidReplyRoot" FROM record AS r LEFT JOIN post AS p USING (uri)
+WHERE r.uri = $1
+"""
+CLAIMED: Final = {
+    "follow": 'SELECT FROM follow WHERE creator = $1 AND "subjectDid" = $2',
+    "list_item": 'SELECT FROM list_item WHERE "listUri" = $1 AND "subjectDid" = $2',
+}
+RULES: Final = {
+    "app.bsky.feed.threadgate#mentionRule": MENTION,
+    "app.bsky.feed.threadgate#followerRule": FOLLOWER,
+    "app.bsky.feed.threadgate#followingRule": FOLLOWING,
+    "app.bsky.feed.threadgate#listRule": LIST,
+    "app.bsky.feed.postgate#disableRule": DISABLE,
+}
+MENTION_FEATURE: Final = "app.bsky.richtext.facet#mention"
+
+Record = dict[str, Any]
+
+
+def answered(judging: Judging) -> Doing[Verdict]:
+    """The verdict of a judge who is answered."""
+    answer: object = None
+    while True:
+        try:
+            question = judging.send(answer)
+        except StopIteration as end:
+            verdict: Verdict = end.value
+            return verdict
+        answer = yield from _answer(question)
+
+
+def _answer(question: Question) -> Doing[object]:
+    match question:
+        case CellsOf(uri=uri):
+            for text, invalid in (yield from do(PARENT, uri)):
+                return _root_of(json.loads(text)), invalid
+            return None
+        case ChildrenOf(child="post_mention", uri=uri):
+            return [(uri, did) for did in mentions((yield from record_of(uri)) or {})]
+        case ChildrenOf(child="thread_gate_rule", uri=uri):
+            gate = (yield from record_of(uri)) or {}
+            rules = [(uri, rule, about) for rule, about in _rules(gate.get("allow", ()))]
+            return [(uri, CLOSED, None), *rules] if "allow" in gate else []
+        case ChildrenOf(uri=uri):
+            gate = (yield from record_of(uri)) or {}
+            return [(uri, rule) for rule, _ in _rules(gate.get("embeddingRules", ()))]
+        case Claims(projection=projection, claim=claim):
+            return bool((yield from do(CLAIMED[projection], *claim)))
+
+
+def record_of(uri: str) -> Doing[Record | None]:
+    """The record of a uri."""
+    for (text,) in (yield from do(RECORD, uri)):
+        record: Record = json.loads(text)
+        return record
+    return None
+
+
+def mentions(post: Record) -> list[str]:
+    """Whom the facets of a post mention."""
+    facets = post.get("facets", ()) if _is_post(post) else ()
+    features = (feature for facet in facets for feature in facet["features"])
+    return [feature["did"] for feature in features if feature["$type"] == MENTION_FEATURE]
+
+
+def _root_of(parent: Record) -> str | None:
+    """The root that a post replies under; None where it is no reply, or no post at all."""
+    reply = parent.get("reply")
+    return reply["root"]["uri"] if reply and _is_post(parent) else None
+
+
+def _is_post(record: Record) -> bool:
+    return record.get("$type") == POST
+
+
+def _rules(rules: list[Record]) -> list[tuple[str, str | None]]:
+    known = ((RULES.get(rule["$type"]), rule.get("list")) for rule in rules)
+    return [(rule, about) for rule, about in known if rule is not None]

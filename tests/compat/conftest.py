@@ -1,0 +1,34 @@
+"""The reference's tables in one database for each module, emptied for each history."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from projector.database import Database
+from projector.embedded_postgres import EmbeddedPostgres
+from tests.compat.stage import ReferenceStage
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def reference(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[ReferenceStage]:
+    """The mode in hand."""
+
+    async def admin(statement: str) -> None:
+        connection = await asyncpg.connect(postgres.url())
+        await connection.execute(statement)
+        await connection.close()
+
+    name = f"reference_{os.getpid()}_{next(_numbers)}"
+    runner.run(admin(f"CREATE DATABASE {name}"))
+    stage = runner.run(ReferenceStage(Database(postgres.url(name))).open())
+    yield stage
+    runner.run(stage.close())
+    runner.run(admin(f"DROP DATABASE {name} WITH (FORCE)"))
