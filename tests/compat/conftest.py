@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import asyncpg
 import pytest
@@ -17,18 +18,25 @@ from tests.compat.stage import ReferenceStage
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def reference(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[ReferenceStage]:
-    """The mode in hand."""
+@contextmanager
+def fresh_database(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Database]:
+    """An empty database for a module, dropped afterwards."""
 
     async def admin(statement: str) -> None:
         connection = await asyncpg.connect(postgres.url())
         await connection.execute(statement)
         await connection.close()
 
-    name = f"reference_{os.getpid()}_{next(_numbers)}"
+    name = f"compat_{os.getpid()}_{next(_numbers)}"
     runner.run(admin(f"CREATE DATABASE {name}"))
-    stage = runner.run(ReferenceStage(Database(postgres.url(name))).open())
-    yield stage
-    runner.run(stage.close())
+    yield Database(postgres.url(name))
     runner.run(admin(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="module")
+def reference(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[ReferenceStage]:
+    """The mode in hand."""
+    with fresh_database(postgres, runner) as database:
+        stage = runner.run(ReferenceStage(database).open())
+        yield stage
+        runner.run(stage.close())

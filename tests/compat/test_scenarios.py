@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.compat.stage import ReferenceStage
+from events.event import Event
+from tests.compat.stage import ReferenceStage, event_of
 from tests.peer.play import kept as kept_scenarios
 from tests.peer.tables import Tables, normal
 from tests.support.corpus import lines_of
@@ -37,6 +38,11 @@ def promoted(tables: Tables, winner: str, loser: str) -> Tables:
     sort_at = min(row["createdAt"], taken["indexedAt"])
     left = [record for name, record in rows.items() if name != winner]
     return tables | {"follow": [row | taken | {"sortAt": sort_at}], "record": left}
+
+
+def events_of(steps: Steps) -> list[Event]:
+    """The events of steps without SQL."""
+    return [event_of(json.dumps(step["event"]).encode()) for step in steps]
 
 
 def test_there_are_scenarios() -> None:
