@@ -141,7 +141,8 @@ class EventProjector:
                 for effect in self.declaration.apply(event):
                     letter = await self._play(connection, event, effect)
                     letters += [letter] if letter else []
-            await put_letters(connection, name, letters)
+            if letters:
+                await put_letters(connection, name, letters)
         return letters
 
     async def _play(

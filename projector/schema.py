@@ -143,8 +143,8 @@ async def _create_tables(
     async with connection.transaction():
         for statement in tables_ddl(declaration, Home(declaration.name, schema)):
             await connection.execute(statement)
-        apart = schema if isinstance(declaration, EventByEvent) else None
-        entry = (declaration.name, declaration.version, apart)
+        own_schema = schema if isinstance(declaration, EventByEvent) else None
+        entry = (declaration.name, declaration.version, own_schema)
         new = await connection.execute(REGISTER, *entry) == "INSERT 0 1"
         if isinstance(declaration, Fed) and (new or fed_before):
             fed = await _feed(connection, declaration, whatever_is_there=fed_before and not new)
@@ -225,7 +225,7 @@ async def _check_apart(
     making: bool = False,
 ) -> None:
     """What is kept event by event must have its schema to itself, and always the same."""
-    schemas = {row[0]: row[1] for row in await connection.fetch(APART)}
+    schemas = await apart(connection)
     for declaration in declarations:
         name = declaration.name
         if not isinstance(declaration, EventByEvent):
@@ -247,6 +247,11 @@ async def _check_apart(
             f"the tables in the schema {schema} are kept with compat={others[0]}; set "
             f"PROJECTOR_COMPAT={others[0]}, or name another schema (--schema)"
         )
+
+
+async def apart(connection: asyncpg.Connection) -> dict[str, str]:
+    """What is kept event by event in this database, each with the schema of its tables."""
+    return {row[0]: row[1] for row in await connection.fetch(APART)}
 
 
 def anew(name: str) -> str:

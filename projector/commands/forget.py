@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import asyncpg
 from cyclopts import Parameter
 
 from projector import schema
@@ -47,6 +48,7 @@ async def forget(
         connection = await database.first_connect("forget", **FORGET_SETTINGS)
         try:
             await schema.check(connection, declarations)
+            await _check_reach(connection)
             projections = [d for d in declarations if isinstance(d, Projection)]
             eraser = Eraser(connection, projections, chosen.schema, say=console.print)
             if not yes:
@@ -57,6 +59,18 @@ async def forget(
         finally:
             await connection.close()
     _print_receipt(receipt, common)
+
+
+async def _check_reach(connection: asyncpg.Connection) -> None:
+    """Raises `UsageError` where tables are kept event by event: what of them is the account's, only
+    their own rules say."""
+    apart = await schema.apart(connection)
+    if apart:
+        name, its_schema = next(iter(apart.items()))
+        raise UsageError(
+            f"compat={name} keeps rows of all accounts in the schema {its_schema}, which forget "
+            f"does not reach; drop it first; {schema.anew(name)}"
+        )
 
 
 def _print_plan(found: Erasure, common: Common) -> None:

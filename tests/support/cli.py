@@ -84,7 +84,7 @@ class Place:
             subprocess.run,
             [*COMMAND, *words, *self.common],
             cwd=self.folder,
-            env=environment(**self.variables, **(env or {})),
+            env=environment(**{**self.variables, **(env or {})}),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.PIPE,
@@ -110,7 +110,7 @@ class Place:
         return Running(
             [*COMMAND, *words, *self.common],
             self.folder,
-            environment(**self.variables, **(env or {})),
+            environment(**{**self.variables, **(env or {})}),
         )
 
 
