@@ -82,7 +82,8 @@ reference = EventByEvent(
         "feed_item.sql", "like.sql", "repost.sql", "follow.sql", "block.sql", "profile.sql",
         "list.sql", "list_item.sql", "list_block.sql", "starter_pack.sql", "feed_generator.sql",
         "labeler.sql", "thread_gate.sql", "post_gate.sql", "verification.sql",
-        "reference_list_opt_out.sql", "profile_agg.sql", "post_agg.sql", "reference/tables.sql",
+        "reference_list_opt_out.sql", "profile_agg.sql", "post_agg.sql", "notification.sql",
+        "reference/tables.sql",
     ),
 )  # fmt: skip
 """The AppView's own indexer, bit for bit, as far as what it does follows from the log."""

@@ -5,23 +5,6 @@ CREATE TABLE IF NOT EXISTS {schema}.op_thread_reply (
     "deletedAt" varchar COLLATE "C",
     CONSTRAINT op_thread_reply_pkey PRIMARY KEY ("rootUri", uri)
 );
-CREATE TABLE IF NOT EXISTS {schema}.notification (
-    id              bigserial,
-    did             varchar COLLATE "C" NOT NULL,
-    "recordUri"     varchar COLLATE "C" NOT NULL,
-    "recordCid"     varchar COLLATE "C" NOT NULL,
-    author          varchar COLLATE "C" NOT NULL,
-    reason          varchar COLLATE "C" NOT NULL,
-    "reasonSubject" varchar COLLATE "C",
-    "sortAt"        varchar COLLATE "C" NOT NULL,
-    CONSTRAINT notification_pkey PRIMARY KEY (id)
-);
-CREATE INDEX IF NOT EXISTS notification_did_sortat_idx
-    ON {schema}.notification (did, "sortAt");
-CREATE INDEX IF NOT EXISTS notification_record_idx
-    ON {schema}.notification ("recordUri");
-CREATE INDEX IF NOT EXISTS notification_author_idx
-    ON {schema}.notification (author);
 CREATE TABLE IF NOT EXISTS {schema}.actor (
     did                           varchar COLLATE "C" NOT NULL,
     handle                        varchar COLLATE "C",

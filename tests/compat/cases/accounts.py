@@ -105,6 +105,7 @@ ACCOUNTS = [
         "accounts": ["A followers=1 follows=1 posts=4", "B followers=1 follows=1 posts=1"]},
         {"feed": ["B/post/p1"], "quote": [], "starter pack": [], "verification": [],
          "self replies": [], "counts": ["A/post/p1 like=1"],
+         "told": ["A follow B/follow/f1", "A like B/like/l1 A/post/p1"],
          "accounts": ["A followers=1", "B follows=1 posts=1"]}, ALL_GOES),
     Case(59, deleted_and_back, {
         "post": ['A/post/p1 langs=["en"]', "B/post/p1"],

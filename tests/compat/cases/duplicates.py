@@ -8,6 +8,7 @@ from tests.compat.casting import Case, Play
 
 PROMOTED: Final = "by default losers are promoted as long as one is left, and named with the holder"
 MOVED: Final = "by default who leaves a claim by an update leaves it to the next"
+TOLD_OF_ROWS: Final = "by default notifications come and go with the row that they are of"
 FIRST: Final = "by default the smallest (indexedAt, uri) holds a claim"
 
 
@@ -124,20 +125,22 @@ DUPLICATES = [
         "like": ["B/like/l2 A/post/p1"],
         "duplicates": ["B/like/l2 B/like/l1", "B/like/l3 B/like/l1"],
         "counts": P1_ONCE, "told": [LIKED_BY_L1]},
-        {"duplicates": ["B/like/l3 B/like/l2"]}, PROMOTED),
+        {"duplicates": ["B/like/l3 B/like/l2"], "told": ["A like B/like/l2 A/post/p1"]}, PROMOTED),
     Case(3, like_thrice_less_two, {
         "like": [], "duplicates": ["B/like/l3 B/like/l1"],
         "record": ["A/post/p1", "B/like/l3"], "counts": []},
         {"like": ["B/like/l3 A/post/p1"], "duplicates": [], "counts": P1_ONCE}, PROMOTED),
     Case(4, like_thrice_less_three, {
-        "like": [], "duplicates": [], "counts": [], "told": [LIKED_BY_L1]}),
+        "like": [], "duplicates": [], "counts": [], "told": [LIKED_BY_L1]},
+        {"told": []}, TOLD_OF_ROWS),
     Case(5, loser_goes_first, {
         "like": [], "duplicates": [], "record": ["A/post/p1"], "counts": [], "told": []}),
     Case(6, winner_moves, {
         "like": ["B/like/l1 A/post/p2"], "duplicates": ["B/like/l2 B/like/l1"],
         "counts": ["A/post/p2 like=1"], "told": [LIKED_BY_L1]},
         {"like": ["B/like/l1 A/post/p2", "B/like/l2 A/post/p1"], "duplicates": [],
-         "counts": ["A/post/p1 like=1", "A/post/p2 like=1"]}, MOVED),
+         "counts": ["A/post/p1 like=1", "A/post/p2 like=1"],
+         "told": ["A like B/like/l1 A/post/p2", "A like B/like/l2 A/post/p1"]}, MOVED),
     Case(7, winner_moves_and_goes, {
         "like": ["B/like/l2 A/post/p1"], "duplicates": ["B/like/l2 B/like/l1"],
         "counts": P1_ONCE},

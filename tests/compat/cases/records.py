@@ -122,7 +122,8 @@ RECORDS = [
     Case(44, not_self, {
         "profile": [], "labeler": [],
         "record": ["A/profile/other", "A/service/other", "A/status/other"]}),
-    Case(45, verified, {"told": TOLD_OF_BOTH, "verification": []}),
+    Case(45, verified, {"told": TOLD_OF_BOTH, "verification": []}, {"told": []},
+         "by default notifications come and go with the row that they are of"),
     Case(55, datetimes, {
         "created": [f"A/post/p{n:02d} {text}" for n, text in enumerate(GOOD.values())],
         "refused": [str(len(GOOD) + n) for n in range(1, len(BAD) + 1)]}),
