@@ -25,10 +25,9 @@ from projector.database import (
     is_data_error,
     one_line,
 )
-from projector.declare import InvalidRecord
 from projector.effects import Effect, EventByEvent, Refused
 from projector.errors import CheckpointMoved, Corruption
-from projector.fold import Letter, invalid
+from projector.fold import BAD_RECORD, Letter, invalid
 from projector.home import quoted
 from projector.pace import AdaptiveWindow, Rate
 from projector.projectors import read_checkpoint
@@ -159,7 +158,7 @@ class EventProjector:
                 statement = effect.send([tuple(row) for row in rows])
         except StopIteration:
             return None
-        except InvalidRecord as error:
+        except BAD_RECORD as error:
             letter = invalid(event, error)
         except Refused as error:
             letter = _refused(event, error)

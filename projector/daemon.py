@@ -76,6 +76,7 @@ class Daemon:
                 schema=settings.schema,
                 window=AdaptiveWindow(
                     min(settings.window_events_max, WINDOW_EVENTS_MAX),
+                    events_min=1,
                     window_seconds=settings.window_seconds,
                 ),
             )

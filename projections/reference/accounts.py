@@ -69,9 +69,7 @@ _decode = msgspec.json.Decoder(_Told).decode
 def identity(event: Event) -> Effect:
     """The handle is the account's from now on, and nobody else's."""
     handle = _told(event).handle
-    if not handle:
-        raise Refused("the event tells no handle")
-    if event.action == RESOLVED and not (yield from _is_due(event)):
+    if not handle or (event.action == RESOLVED and not (yield from _is_due(event))):
         return
     known = None if handle == "handle.invalid" else handle.lower()
     if known is not None:

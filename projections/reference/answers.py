@@ -1,12 +1,17 @@
 """What a judge asks, answered from the records as they are now: of `record`, in whatever version,
-also where the record lost its row to another."""
+also where the record lost its row to another.
+
+A record has the fields of its lexicon where its uri is of that collection; what others have under
+the same names nobody has checked.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Final
 
-from projections.verdicts import CLOSED, DISABLE, FOLLOWER, FOLLOWING, LIST, MENTION, POST
+from projections.post_embed import is_post
+from projections.verdicts import CLOSED, DISABLE, FOLLOWER, FOLLOWING, LIST, MENTION
 from projector.effects import Doing, do
 from projector.judging import CellsOf, ChildrenOf, Claims, Judging, Question, Verdict
 
@@ -47,10 +52,11 @@ def _answer(question: Question) -> Doing[object]:
     match question:
         case CellsOf(uri=uri):
             for text, invalid in (yield from do(PARENT, uri)):
-                return _root_of(json.loads(text)), invalid
+                return _root_of(json.loads(text) if is_post(uri) else {}), invalid
             return None
         case ChildrenOf(child="post_mention", uri=uri):
-            return [(uri, did) for did in mentions((yield from record_of(uri)) or {})]
+            post = (yield from record_of(uri)) if is_post(uri) else None
+            return [(uri, did) for did in mentions(post or {})]
         case ChildrenOf(child="thread_gate_rule", uri=uri):
             gate = (yield from record_of(uri)) or {}
             rules = [(uri, rule, about) for rule, about in _rules(gate.get("allow", ()))]
@@ -72,19 +78,13 @@ def record_of(uri: str) -> Doing[Record | None]:
 
 def mentions(post: Record) -> list[str]:
     """Whom the facets of a post mention."""
-    facets = post.get("facets", ()) if _is_post(post) else ()
-    features = (feature for facet in facets for feature in facet["features"])
+    features = (feature for facet in post.get("facets", ()) for feature in facet["features"])
     return [feature["did"] for feature in features if feature["$type"] == MENTION_FEATURE]
 
 
 def _root_of(parent: Record) -> str | None:
-    """The root that a post replies under; None where it is no reply, or no post at all."""
-    reply = parent.get("reply")
-    return reply["root"]["uri"] if reply and _is_post(parent) else None
-
-
-def _is_post(record: Record) -> bool:
-    return record.get("$type") == POST
+    """The root that a post replies under; None where it is no reply."""
+    return parent["reply"]["root"]["uri"] if "reply" in parent else None
 
 
 def _rules(rules: list[Record]) -> list[tuple[str, str | None]]:

@@ -45,8 +45,7 @@ def create(rules: Rules, event: Event) -> Effect:
 
 def _create(rules: Rules, item: Item) -> Effect:
     event = item.event
-    json = (event.record or b"").decode()
-    yield from do(PUT_RECORD, event.uri, event.cid, event.did, json, event.indexed_at)
+    yield from do(PUT_RECORD, event.uri, event.cid, event.did, item.json, event.indexed_at)
     made = yield from rules.insert(item)
     if made is not None:
         yield from _settle(rules, event, None, made)
@@ -60,7 +59,7 @@ def update(rules: Rules, event: Event) -> Effect:
     """The record takes the place of what was indexed of its uri; if nothing was, as a create."""
     item = rules.read(event)
     uri, cid, at = event.uri, event.cid, event.indexed_at
-    yield from do(CHANGE_RECORD, uri, cid, (event.record or b"").decode(), at)
+    yield from do(CHANGE_RECORD, uri, cid, item.json, at)
     holder = yield from rules.holder(item)
     if holder is None:
         yield from do(DROP_DUPLICATE, uri)

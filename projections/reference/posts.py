@@ -77,7 +77,7 @@ class PostRules(TableRules):
             creator=creator,
             sort_at=min(created_at, indexed_at),
             root=root,
-            mentions=mentions(json.loads(item.event.record or b"")) if item.record.facets else [],
+            mentions=mentions(json.loads(item.json)) if item.record.facets else [],
             quoted=None if violates_rules else quoted,
             may_reply=not violates_gate,
         )

@@ -18,9 +18,10 @@ from projector.declare import InvalidRecord, Reading, Row
 
 
 class Item(NamedTuple):
-    """A record that has passed its lexicon: decoded, and the row that it makes, if any."""
+    """A record that has passed its lexicon: its JSON, decoded; the row that it makes, if any."""
 
     event: Event
+    json: str
     record: Any
     row: Row | None
 
@@ -30,32 +31,44 @@ _has_long_number = re.compile(rb"\d{16}").search
 
 
 def reader(reading: Reading) -> Callable[[Event], Item]:
-    """The function that reads the records of a collection. It raises `InvalidRecord`."""
+    """The function that reads the records of a collection.
 
-    def both(event: Event, record: Any) -> Row:
+    It raises `InvalidRecord`, or `UnicodeError` where the JSON is no UTF-8.
+    """
+
+    def parts(event: Event, record: Any) -> Row:
         return record, reading.row(event, record)
 
-    decode = Reading(reading.record, both).decoder()
+    decode = Reading(reading.record, parts).decoder()
 
     def read(event: Event) -> Item:
-        json_text = event.record or b""
-        if _has_long_number(json_text):
-            _check_integers(json_text)
-        if b"\\u0000" not in json_text:
+        raw = event.record or b""
+        if _has_long_number(raw):
+            _check_integers(raw)
+        if b"\\u0000" not in raw:
             return _item(event, decode(event))
         # U+0000 would become U+FFFD: another character goes in its place, and out again.
-        other = next(n for n in range(1, 32) if b"\\u%04x" % n not in json_text.lower())
-        escape = b"\\u%04x" % other
-        changed = _escapes(lambda m: escape if m[0] == b"\\u0000" else m[0], json_text)
+        other = _unused_character(raw)
+        escape = f"\\u{ord(other):04x}"
+        changed = _escapes(lambda m: escape.encode() if m[0] == b"\\u0000" else m[0], raw)
         item = _item(event, decode(msgspec.structs.replace(event, record=changed)))
-        return item._replace(row=_restored(item.row, chr(other), escape.decode()))
+        return item._replace(row=_restored(item.row, other, escape))
 
     return read
 
 
-def _item(event: Event, both: Row | None) -> Item:
-    assert both is not None
-    return Item(event, *both)
+def _item(event: Event, parts: Row | None) -> Item:
+    assert parts is not None
+    return Item(event, (event.record or b"").decode(), *parts)
+
+
+def _unused_character(raw: bytes) -> str:
+    """A control character, as long as U+0000, that the JSON does not have."""
+    escaped = raw.lower()
+    for number in range(1, 32):
+        if b"\\u%04x" % number not in escaped:
+            return chr(number)
+    raise InvalidRecord("Expected fewer control characters beside U+0000")
 
 
 def _restored(cell: Any, character: str, escape: str) -> Any:
@@ -66,10 +79,10 @@ def _restored(cell: Any, character: str, escape: str) -> Any:
     return cell
 
 
-def _check_integers(json_text: bytes) -> None:
+def _check_integers(raw: bytes) -> None:
     """Raises where an integer, even in a field that no lexicon knows, is none of JavaScript's."""
     try:
-        json.loads(json_text, parse_int=_integer)
+        json.loads(raw, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise InvalidRecord(str(error)) from None
 

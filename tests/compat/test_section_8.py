@@ -130,6 +130,7 @@ def test_no_scenario_is_missing() -> None:
     assert all(bool(case.correct) == bool(case.why) for case in CASES)
 
 
+@pytest.mark.both_servers
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.play.__name__}")
 def test_as_the_reference(case: Case, reference_told: Told) -> None:
     expected = {name: sorted(rows) for name, rows in ({"refused": []} | case.reference).items()}
