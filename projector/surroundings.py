@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from projector.declare import Declaration
+from projector.declare import Kept
 from projector.disk import read_disk
 from projector.facts import LogFacts, RedisFacts, read_log, read_redis
 from projector.failures import read_failures
@@ -36,7 +36,7 @@ class Streams:
 
 async def look(
     connection: asyncpg.Connection,
-    declarations: Sequence[Declaration],
+    declarations: Sequence[Kept],
     streams: Streams,
     log: LogFacts,
     looks: deque[float],
@@ -66,7 +66,7 @@ async def look(
 
 
 async def look_once(
-    connection: asyncpg.Connection, declarations: Sequence[Declaration], streams: Streams
+    connection: asyncpg.Connection, declarations: Sequence[Kept], streams: Streams
 ) -> Status:
     """The status with its troubles; where Postgres is slow it looks again, to be sure."""
     looks: deque[float] = deque(maxlen=LOOKS)
