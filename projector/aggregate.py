@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
 
 from events.crashpoints import crash_point
-from projector.declare import Aggregate
+from projector.declare import Aggregate, Fed
 from projector.errors import CheckpointMoved, Corruption
 from projector.home import Home, listed, quoted
 from projector.snapshots import snapshot, tables_of
@@ -38,50 +39,78 @@ class Merged:
     windows: tuple[TracedWindow, ...] = ()
 
 
-class Merger:
-    """Adds deltas from the outbox to one aggregate's counters."""
+class Taker:
+    """Takes what waits in the outbox for one aggregate or derived table, and does what it says."""
 
-    def __init__(self, aggregate: Aggregate, home: Home, outbox_rows_max: int = 24) -> None:
-        self.aggregate = aggregate
+    def __init__(self, fed: Fed, home: Home, outbox_rows_max: int) -> None:
         self.name = home.name
+        self.version = fed.version
         self.outbox_rows_max = outbox_rows_max
-        self.merge_sql = merge_statement(aggregate, home.schema)
-        self.prune_sql = prune_statement(aggregate, home.schema)
+
+    async def take(self, connection: asyncpg.Connection) -> Merged:
+        """Takes the oldest outbox rows and does what they say, in the caller's transaction."""
+        raise NotImplementedError
 
     async def merge(self, connection: asyncpg.Connection, events_per_second: float = 0.0) -> Merged:
-        """Merges the oldest waiting deltas; `rows` is 0 when none wait.
+        """Takes the oldest that waits, in one transaction; `rows` is 0 when nothing does.
 
-        Deleting the outbox rows and adding their sums is one statement in one transaction, so
-        whoever runs it, and however often, each delta is added once. Raises `Corruption` where a
-        counter would fall below zero, and `CheckpointMoved` where the aggregate is of another
-        version by now.
+        Raises `CheckpointMoved` where the table is of another version by now.
         """
-        name = self.name
         async with connection.transaction():
-            row = await connection.fetchrow(self.merge_sql, name, self.outbox_rows_max)
-            assert row is not None
-            rows, deltas, through, empty, negative, traced = row
-            if negative:
-                raise Corruption(
-                    f"{name}: a counter of {negative[0]!r} would fall below zero; run: projector "
-                    "heal --all-differences"
-                )
-            if rows:
+            merged = await self.take(connection)
+            if merged.rows:
                 # Recovery: the deltas are in the outbox as before, the counters without them.
                 crash_point("merge.added")
-                if empty:
-                    await connection.execute(self.prune_sql, empty)
                 moved = await connection.execute(
-                    MOVE_CHECKPOINT, name, self.aggregate.version, through, deltas,
+                    MOVE_CHECKPOINT, self.name, self.version, merged.through, merged.deltas,
                     events_per_second,
                 )  # fmt: skip
                 if moved != "UPDATE 1":
-                    raise CheckpointMoved(name)
+                    raise CheckpointMoved(self.name)
                 crash_point("merge.written")  # Recovery: the same; the next merge takes them.
-        if rows:
+        if merged.rows:
             crash_point("merge.committed")  # Recovery: these deltas are gone, and counted.
-        windows = [TracedWindow(p, int(offset), parent) for p, offset, parent in traced or ()]
-        return Merged(rows, deltas, through, tuple(windows))
+        return merged
+
+
+class Merger(Taker):
+    """Adds deltas from the outbox to one aggregate's counters."""
+
+    def __init__(self, aggregate: Aggregate, home: Home, outbox_rows_max: int = 24) -> None:
+        super().__init__(aggregate, home, outbox_rows_max)
+        self.merge_sql = merge_statement(aggregate, home.schema)
+        self.prune_sql = prune_statement(aggregate, home.schema)
+
+    async def take(self, connection: asyncpg.Connection) -> Merged:
+        """Merges the oldest waiting deltas.
+
+        Deleting the outbox rows and adding their sums is one statement, so whoever runs it, and
+        however often, each delta is added once. Raises `Corruption` where a counter would fall
+        below zero.
+        """
+        row = await connection.fetchrow(self.merge_sql, self.name, self.outbox_rows_max)
+        assert row is not None
+        rows, deltas, through, empty, negative, traced = row
+        if negative:
+            raise Corruption(
+                f"{self.name}: a counter of {negative[0]!r} would fall below zero; run: projector "
+                "heal --all-differences"
+            )
+        if empty:
+            await connection.execute(self.prune_sql, empty)
+        return Merged(rows, deltas, through, traced_windows(traced))
+
+
+TRACED: Final = """
+(SELECT array_agg(DISTINCT ARRAY[projection, through_offset::text, traceparent])
+FROM taken JOIN projector.window_trace USING (projection, through_offset))
+"""
+"""Of windows whose outbox rows were taken, and that are traced: projection, offset, traceparent."""
+
+
+def traced_windows(found: Sequence[Sequence[str]] | None) -> tuple[TracedWindow, ...]:
+    """What `TRACED` comes to."""
+    return tuple(TracedWindow(p, int(offset), parent) for p, offset, parent in found or ())
 
 
 def merge_statement(aggregate: Aggregate, schema: str) -> str:
@@ -115,9 +144,7 @@ merged AS (
 SELECT (SELECT count(*) FROM taken), (SELECT coalesce(sum(cardinality(keys)), 0) FROM taken),
     (SELECT coalesce(max(through_offset), 0) FROM taken),
     (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE empty),
-    (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE negative),
-    (SELECT array_agg(DISTINCT ARRAY[projection, through_offset::text, traceparent])
-    FROM taken JOIN projector.window_trace USING (projection, through_offset))
+    (SELECT array_agg(k::text ORDER BY k) FROM merged WHERE negative), {TRACED}
 """
 
 

@@ -14,8 +14,14 @@ from typing import Final
 
 import asyncpg
 
-from events.crashpoints import crash_point
-from projector.aggregate import AUDIT_SECONDS_MAX, MOVE_CHECKPOINT, Difference, Merged
+from projector.aggregate import (
+    AUDIT_SECONDS_MAX,
+    TRACED,
+    Difference,
+    Merged,
+    Taker,
+    traced_windows,
+)
 from projector.declare import Derived, Projection
 from projector.errors import CheckpointMoved
 from projector.home import Home, listed, quoted
@@ -38,7 +44,7 @@ Bases = Mapping[str, str]
 """The table that each source reads, by the source's name."""
 
 
-class Refresher:
+class Refresher(Taker):
     """Makes the rows of touched records anew, as `Merger` adds deltas to counters."""
 
     def __init__(
@@ -48,36 +54,23 @@ class Refresher:
         outbox_rows_max: int = 24,
         homes: Homes | None = None,
     ) -> None:
-        self.derived = derived
-        self.name = home.name
-        self.outbox_rows_max = outbox_rows_max
+        super().__init__(derived, home, outbox_rows_max)
         bases = bases_of(derived, homes or (lambda of: live(of, home.schema)))
         self.refresh_sql = refresh_statement(derived, home.schema, bases)
 
-    async def merge(self, connection: asyncpg.Connection, events_per_second: float = 0.0) -> Merged:
-        """Takes the oldest outbox rows; `rows` is 0 when none wait.
+    async def take(self, connection: asyncpg.Connection) -> Merged:
+        """Takes the oldest outbox rows and makes anew what they tell of.
 
         The checkpoint is locked before the statement has its snapshot, so of two that do this the
         second sees what the first has done. Raises `CheckpointMoved` where the table is of another
         version by now.
         """
-        name, version = self.name, self.derived.version
-        async with connection.transaction():
-            if await connection.fetchrow(HOLD, name, version) is None:
-                raise CheckpointMoved(name)
-            row = await connection.fetchrow(self.refresh_sql, name, self.outbox_rows_max)
-            assert row is not None
-            rows, touched, through = row
-            if rows:
-                # Recovery: what was told waits in the outbox as before, the rows are as they were.
-                crash_point("merge.added")
-                await connection.execute(
-                    MOVE_CHECKPOINT, name, version, through, touched, events_per_second
-                )
-                crash_point("merge.written")  # Recovery: the same; the next one takes it.
-        if rows:
-            crash_point("merge.committed")  # Recovery: it is done.
-        return Merged(rows, touched, through)
+        if await connection.fetchrow(HOLD, self.name, self.version) is None:
+            raise CheckpointMoved(self.name)
+        row = await connection.fetchrow(self.refresh_sql, self.name, self.outbox_rows_max)
+        assert row is not None
+        rows, touched, through, traced = row
+        return Merged(rows, touched, through, traced_windows(traced))
 
 
 def bases_of(derived: Derived, homes: Homes) -> Bases:
@@ -103,7 +96,7 @@ def rows_statement(derived: Derived, bases: Bases, condition: Callable[[str, str
 def refresh_statement(derived: Derived, schema: str, bases: Bases) -> str:
     """Takes the oldest outbox rows ($1 the name, $2 at most); makes anew what they tell of.
 
-    Returns rows taken, records touched, and the highest offset.
+    Returns rows taken, records touched, the highest offset, and the windows that are traced.
     """
     table = f"{quoted(schema)}.{quoted(derived.table)}"
     told = "SELECT k FROM taken, unnest(keys) AS u(k)"
@@ -114,11 +107,11 @@ def refresh_statement(derived: Derived, schema: str, bases: Bases) -> str:
 WITH taken AS (
     DELETE FROM projector.outbox WHERE (aggregate, id) IN (
         SELECT aggregate, id FROM projector.outbox WHERE aggregate = $1 ORDER BY id LIMIT $2)
-    RETURNING counter, keys, through_offset),
+    RETURNING counter, keys, projection, through_offset),
 gone AS (DELETE FROM {table} WHERE {quoted(derived.key)} = ANY(ARRAY({told}))),
 put AS (INSERT INTO {table} ({listed(derived.columns)}) {rows})
 SELECT (SELECT count(*) FROM taken), (SELECT coalesce(sum(cardinality(keys)), 0) FROM taken),
-    (SELECT coalesce(max(through_offset), 0) FROM taken)
+    (SELECT coalesce(max(through_offset), 0) FROM taken), {TRACED}
 """
 
 

@@ -13,7 +13,7 @@ import asyncpg
 
 from events.crashpoints import crash_point
 from projector import tally
-from projector.aggregate import Merged, Merger
+from projector.aggregate import Merged, Merger, Taker
 from projector.apply import Applied, Probed, Step, TableWriter
 from projector.database import (
     APPLY_SETTINGS,
@@ -295,7 +295,7 @@ class AggregateProjector:
         self.name = home.name
         self.aggregate = aggregate
         self.database = database
-        self.merger = (
+        self.merger: Taker = (
             Merger(aggregate, home, outbox_rows_max)
             if isinstance(aggregate, Aggregate)
             else Refresher(aggregate, home, outbox_rows_max, homes)

@@ -200,11 +200,11 @@ MUTANTS: Final = (
         "ingest-told-before-the-commit",
         "the source is told to trim before the log has the batch",
         "projector/ingest.py",
-        old="""                    appended = await sink.put(batch)
-                    await source.committed(batch.cursor)
+        old="""                        appended = await sink.put(batch)
+                        await source.committed(batch.cursor)
 """,
-        new="""                    await source.committed(batch.cursor)
-                    appended = await sink.put(batch)
+        new="""                        await source.committed(batch.cursor)
+                        appended = await sink.put(batch)
 """,
         tests=("tests/mutants/test_missing_log.py::test_a_source_is_told_of_what_is_in_the_log",),
     ),
