@@ -109,7 +109,8 @@ GRANT INSERT, UPDATE ON projector.probe TO projector_project;
 GRANT INSERT, UPDATE, DELETE ON projector.probe_share TO projector_project;
 GRANT EXECUTE ON FUNCTION projector.index_partition TO projector_project;
 
--- Events are copied into partitions by name; revisions and shelves of duplicates are one a projection.
+-- Events are copied into partitions by name; revisions and shelves of duplicates are one a projection;
+-- what posts are judged by has tables of its own.
 DO $$
 DECLARE
     found record;
@@ -120,7 +121,8 @@ BEGIN
     END LOOP;
     FOR found IN SELECT relname AS name FROM pg_class
         WHERE relnamespace = 'projector'::regnamespace AND relkind = 'r'
-            AND relname ~ '^(version|duplicate)_' LOOP
+            AND (relname ~ '^(version|duplicate)_'
+                OR relname IN ('post_mention', 'post_gate_rule', 'thread_gate_rule')) LOOP
         EXECUTE format('GRANT INSERT, UPDATE, DELETE ON projector.%I TO projector_project', found.name);
     END LOOP;
 END

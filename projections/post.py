@@ -1,8 +1,7 @@
 """`app.bsky.feed.post` → `post`: one row per post; what it embeds in tables beside it.
 
-The flags of the table (`invalidReplyRoot`, `violatesThreadGate`, `violatesEmbeddingRules`,
-`hasThreadGate`, `hasPostGate`) stay NULL: they come from other accounts' records. Where the
-AppView (0.0.280) loses a post to an accident, this keeps it:
+The flags of the table hang on other records: `verdicts` has the rules. Where the AppView (0.0.280)
+loses a post to an accident, this keeps it:
 
 - U+0000 in `text` and `tags`, which Postgres cannot store, becomes U+FFFD.
 - An `images` embed without images is as good as none.
@@ -27,7 +26,9 @@ from projections.richtext import (
     check_tags,
 )
 from projections.rows import ddl, no_cid, storable
-from projector.declare import Projection, Row, Table
+from projections.verdicts import AFTER, JUDGED, MARKS, judge_post
+from projector.declare import Child, Projection, Row, Table
+from projector.judging import Judged, Judging
 
 TEXT_BYTES_MAX = 3000
 TEXT_GRAPHEMES_MAX = 300
@@ -63,8 +64,7 @@ def post_row(event: Event, record: Post) -> Row:
         check_languages(langs, "$.langs")
     if tags:
         check_tags(tags, "$.tags")
-    if record.facets is not UNSET:
-        check_facets(record.facets, "$.facets")
+    mentioned = [] if record.facets is UNSET else check_facets(record.facets, "$.facets")
     if record.labels is not UNSET:
         check_labels(record.labels, "$.labels")
     created_at = moment(record.createdAt)
@@ -79,6 +79,7 @@ def post_row(event: Event, record: Post) -> Row:
         _json(langs) if langs else None,
         _json(tags) if tags else None,
         *(NO_EMBEDS if record.embed is UNSET else embed_cells(event, record.embed, created_at)),
+        tuple([(event.uri, did) for did in mentioned]) or None,
     )
 
 
@@ -101,9 +102,15 @@ def _json(texts: list[str]) -> str:
     return msgspec.json.encode([storable(text) for text in texts]).decode()
 
 
+def judge(row: Row) -> Judging:
+    """The verdict on a row."""
+    _, _, creator, _, root, _, parent, *_, quotes, _ = row
+    return judge_post(creator, root, parent, quotes[0][2] if quotes else None)
+
+
 posts = Projection(
     name="post",
-    version=2,
+    version=3,
     collection="app.bsky.feed.post",
     record=Post,
     row=post_row,
@@ -125,6 +132,7 @@ posts = Projection(
         ),
         types={"langs": "jsonb", "tags": "jsonb"},
     ),
-    children=EMBED_TABLES,
+    children=(*EMBED_TABLES, Child("post_mention", ("postUri", "did"), hidden=True)),
+    judged=Judged(JUDGED, judge, AFTER, MARKS),
     ddl=ddl("post.sql", "post_embed.sql", "quote.sql"),
 )

@@ -10,7 +10,8 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from events.event import Event
 from projections.lexicon import OpenUnion, Typed, check_at_uri
 from projections.rows import check_gate, ddl, framed, framed_columns
-from projector.declare import Projection, Row, Table
+from projections.verdicts import DISABLE
+from projector.declare import Child, Projection, Row, Table
 
 
 class DisableRule(Typed, gc=False, tag="app.bsky.feed.postgate#disableRule"):
@@ -31,23 +32,26 @@ class PostGate(msgspec.Struct, gc=False):
 
 
 def post_gate_row(event: Event, record: PostGate) -> Row:
-    """The row of the table's columns."""
+    """The row of the table's columns, and that of the rule."""
     check_at_uri(record.post, "$.post")
     for at, uri in enumerate(record.detachedEmbeddingUris or ()):
         check_at_uri(uri, f"$.detachedEmbeddingUris[{at}]")
-    for at, raw in enumerate(record.embeddingRules or ()):
-        _RULE.decode(raw, f"$.embeddingRules[{at}]")
+    rules = [_RULE.decode(raw, f"$.embeddingRules[{at}]")
+             for at, raw in enumerate(record.embeddingRules or ())]  # fmt: skip
+    disabled = any(isinstance(rule, DisableRule) for rule in rules)
     check_gate(event, record.post)
-    return framed(event, record.createdAt, record.post)
+    row = framed(event, record.createdAt, record.post)
+    return (*row, ((event.uri, DISABLE),) if disabled else None)
 
 
 post_gates = Projection(
     name="post_gate",
-    version=1,
+    version=2,
     collection="app.bsky.feed.postgate",
     record=PostGate,
     row=post_gate_row,
-    # The post is of the account's own repo, so that nobody else can claim the same.
-    table=Table("post_gate", framed_columns("postUri"), unique=("postUri",), account=None),
-    ddl=ddl("post_gate.sql", "duplicate_record.sql"),
+    # Of each post there is one record key that its gate can have, so that no two are of one post.
+    table=Table("post_gate", framed_columns("postUri"), account=None),
+    children=(Child("post_gate_rule", ("gateUri", "rule"), hidden=True),),
+    ddl=ddl("post_gate.sql"),
 )

@@ -85,11 +85,16 @@ _FEATURE = OpenUnion(Mention | Link | Tag)
 _LABELS = OpenUnion(SelfLabels)
 
 
-def check_facets(facets: list[Facet], path: str) -> None:
-    """Raises unless every feature of a known type is as its lexicon says."""
+def check_facets(facets: list[Facet], path: str) -> list[str]:
+    """The accounts that are mentioned, each once. Raises unless every feature of a known type is as
+    its lexicon says."""
+    mentioned: dict[str, None] = {}
     for at, facet in enumerate(facets):
         for of, feature in enumerate(facet.features):
-            _check_feature(feature, f"{path}[{at}].features[{of}]")
+            did = _check_feature(feature, f"{path}[{at}].features[{of}]")
+            if did is not None:
+                mentioned[did] = None
+    return list(mentioned)
 
 
 class _WithFacets(Struct):
@@ -131,11 +136,14 @@ def check_languages(languages: list[str], path: str) -> None:
         check_language(language, f"{path}[{at}]")
 
 
-def _check_feature(raw: Raw, path: str) -> None:
+def _check_feature(raw: Raw, path: str) -> str | None:
+    """The account that a feature mentions."""
     match _FEATURE.decode(raw, path):
         case Link(uri=uri):
             check_uri(uri, f"{path}.uri")
         case Mention(did=did):
             check_did(did, f"{path}.did")
+            return did
         case Tag(tag=tag):
             check_text(tag, f"{path}.tag", TAG_BYTES_MAX, TAG_GRAPHEMES_MAX)
+    return None

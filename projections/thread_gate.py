@@ -10,7 +10,8 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from events.event import Event
 from projections.lexicon import OpenUnion, Typed, check_at_uri
 from projections.rows import check_gate, ddl, framed, framed_columns
-from projector.declare import Projection, Row, Table
+from projections.verdicts import CLOSED, FOLLOWER, FOLLOWING, LIST, MENTION
+from projector.declare import Child, Children, Projection, Row, Table
 
 
 class ListRule(Typed, gc=False, tag="app.bsky.feed.threadgate#listRule"):
@@ -45,25 +46,42 @@ class ThreadGate(msgspec.Struct, gc=False):
 
 
 def thread_gate_row(event: Event, record: ThreadGate) -> Row:
-    """The row of the table's columns."""
+    """The row of the table's columns, and those of the rules."""
     check_at_uri(record.post, "$.post")
-    for at, raw in enumerate(record.allow or ()):
-        match _RULE.decode(raw, f"$.allow[{at}]"):
-            case ListRule(list=uri):
-                check_at_uri(uri, f"$.allow[{at}].list")
+    rules = _rules(event.uri, record.allow)
     for at, uri in enumerate(record.hiddenReplies or ()):
         check_at_uri(uri, f"$.hiddenReplies[{at}]")
     check_gate(event, record.post)
-    return framed(event, record.createdAt, record.post)
+    return (*framed(event, record.createdAt, record.post), rules)
+
+
+def _rules(uri: str, allow: list[Raw] | UnsetType) -> Children | None:
+    """Each rule once; there are none where nothing is said of who may reply."""
+    if allow is UNSET:
+        return None
+    rules: dict[tuple[str, str | None], None] = {(CLOSED, None): None}
+    for at, raw in enumerate(allow):
+        match _RULE.decode(raw, f"$.allow[{at}]"):
+            case ListRule(list=of):
+                check_at_uri(of, f"$.allow[{at}].list")
+                rules[LIST, of] = None
+            case MentionRule():
+                rules[MENTION, None] = None
+            case FollowerRule():
+                rules[FOLLOWER, None] = None
+            case FollowingRule():
+                rules[FOLLOWING, None] = None
+    return tuple([(uri, *rule) for rule in rules])
 
 
 thread_gates = Projection(
     name="thread_gate",
-    version=1,
+    version=2,
     collection="app.bsky.feed.threadgate",
     record=ThreadGate,
     row=thread_gate_row,
-    # The post is of the account's own repo, so that nobody else can claim the same.
-    table=Table("thread_gate", framed_columns("postUri"), unique=("postUri",), account=None),
-    ddl=ddl("thread_gate.sql", "duplicate_record.sql"),
+    # Of each post there is one record key that its gate can have, so that no two are of one post.
+    table=Table("thread_gate", framed_columns("postUri"), account=None),
+    children=(Child("thread_gate_rule", ("gateUri", "rule", "list"), hidden=True),),
+    ddl=ddl("thread_gate.sql"),
 )

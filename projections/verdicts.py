@@ -6,7 +6,7 @@ not looked at.
 
 from __future__ import annotations
 
-from projector.judging import Asking, CellsOf, ChildrenOf, Claims, Judging
+from projector.judging import Asking, CellsOf, ChildrenOf, Claims, Judging, Mark
 
 POST = "app.bsky.feed.post"
 THREAD_GATE = "app.bsky.feed.threadgate"
@@ -14,6 +14,10 @@ POST_GATE = "app.bsky.feed.postgate"
 
 JUDGED = ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules")
 AFTER = ("follow", "list_item", "post_gate", "thread_gate")
+MARKS = (
+    Mark("hasThreadGate", "thread_gate", "postUri"),
+    Mark("hasPostGate", "post_gate", "postUri"),
+)
 
 CLOSED, MENTION, FOLLOWER, FOLLOWING, LIST = "closed", "mention", "follower", "following", "list"
 """The rules of a thread gate, as `thread_gate_rule` has them. `closed` is there for every gate that
@@ -27,14 +31,16 @@ def judge_post(creator: str, root: str | None, parent: str | None, quoted: str |
 
     Of the two flags of a reply either both are set or none; a flag of a quote is true or None.
     """
+    refused = (yield from _is_refused(creator, quoted)) if quoted else False
     invalid: bool | None = None
     violates: bool | None = None
     if root is not None and parent is not None:
-        invalid = yield from _is_invalid(root, parent)
         violates = yield from _violates_gate(creator, root)
+        # Last: a parent that comes with the reply has its own verdict first, and a chain of them
+        # then waits for no further answers.
+        invalid = yield from _is_invalid(root, parent)
         if not invalid and not violates:
             invalid = violates = None
-    refused = (yield from _is_refused(creator, quoted)) if quoted else False
     return invalid, violates, refused or None
 
 

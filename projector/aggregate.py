@@ -11,7 +11,7 @@ import asyncpg
 from events.crashpoints import crash_point
 from projector.declare import Aggregate, Fed
 from projector.errors import CheckpointMoved, Corruption
-from projector.home import Home, listed, quoted
+from projector.home import Home, counting, listed, quoted
 from projector.snapshots import snapshot, tables_of
 from projector.window_traces import TracedWindow
 
@@ -179,7 +179,7 @@ WITH s AS (SELECT {quoted(aggregate.key)}::text AS k, {quoted(counter)}::bigint 
 p AS (SELECT k, sum(d)::bigint AS n FROM projector.outbox, unnest(keys, deltas) AS u(k, d)
     WHERE aggregate = '{aggregate.name}' AND counter = '{counter}' GROUP BY k),
 c AS (SELECT {quoted(count.by)}::text AS k, count(*) AS n FROM {base}
-    WHERE {quoted(count.by)} IS NOT NULL GROUP BY 1)
+    WHERE {quoted(count.by)} IS NOT NULL{counting(count)} GROUP BY 1)
 SELECT k, coalesce(s.n, 0), coalesce(p.n, 0), coalesce(c.n, 0)
 FROM s FULL JOIN p USING (k) FULL JOIN c USING (k)
 WHERE coalesce(s.n, 0) + coalesce(p.n, 0) <> coalesce(c.n, 0) ORDER BY k LIMIT $1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from operator import itemgetter
 
 import asyncpg
@@ -13,7 +13,8 @@ from projector.copying import copy_children, copy_rows
 from projector.declare import Projection, Row
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Folded, Letter
-from projector.home import Counter, Home
+from projector.home import Counter, Home, quoted
+from projector.judging import Verdict
 from projector.moves import Moves
 from projector.outbox import joined_columns, put_deltas
 from projector.statements import (
@@ -24,48 +25,21 @@ from projector.statements import (
     PUT_LETTER,
     statements_of,
 )
+from projector.windows import Applied, Probed, Step
 
 Cells = asyncpg.Record | tuple[str | None, ...]
 """The counted columns of one row, from Postgres or from the row we sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A move of the checkpoint from `after` to `through`, past `events` events of concern."""
+class TableWriter:
+    """Writes the net effect of windows to one projection's tables.
 
-    after: int
-    through: int
-    events: int
-    events_per_second: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What a window did: rows put into and taken out of the table, keys whose counts changed."""
-
-    inserted: int
-    deleted: int
-    deltas: int
-
-
-@dataclass(slots=True)
-class Probed:
-    """What was found of a window's fresh rows before its turn, while another window was applied.
-
-    `taken` are uris and `claims` claims that are not known to be free. `edits` is the checkpoint's
-    count of edits at the time: when it has moved since, all of this is void.
+    `told` are columns of which it says what they have in rows that came and went.
     """
 
-    edits: int
-    taken: set[str]
-    claims: set[tuple[str, ...]] = field(default_factory=set)
-
-
-class TableWriter:
-    """Writes the net effect of windows to one projection's tables."""
-
-    def __init__(self, projection: Projection, home: Home) -> None:
+    def __init__(self, projection: Projection, home: Home, told: Sequence[str] = ()) -> None:
         self.projection = projection
+        self.told = told
         self.home = home
         self.table = projection.table
         self.width = len(self.table.columns)
@@ -74,13 +48,19 @@ class TableWriter:
         self._feed(())
 
     def _feed(self, counters: Sequence[Counter]) -> None:
-        told = [replace(c, touches=self.projection.is_key(c.by, c.child)) for c in counters]
-        self.sql = statements_of(self.projection, self.home, told)
+        fed = [replace(c, touches=self.projection.is_key(c.by, c.child)) for c in counters]
+        self.sql = statements_of(self.projection, self.home, fed, self.told)
 
     async def read_feeds(self, connection: asyncpg.Connection) -> None:
         """Reads which counters the rows move; to be called with the checkpoint's row locked, which
         keeps that as it is until the transaction ends."""
         self._feed([Counter(*row) for row in await connection.fetch(FEEDS, self.home.name)])
+
+    async def feed_as_of(self, connection: asyncpg.Connection, edits: int) -> None:
+        """The same, where the checkpoint's count of edits is not what it was."""
+        if self._feeds_at != edits:
+            await self.read_feeds(connection)
+            self._feeds_at = edits
 
     async def probe(self, connection: asyncpg.Connection, folded: Folded) -> Probed:
         """Looks ahead which of a window's fresh rows are taken, on a connection of its own.
@@ -126,9 +106,7 @@ class TableWriter:
                 crash_point("apply.moved")
                 if probed is not None and probed.edits != edits:
                     probed = None
-                if self._feeds_at != edits:
-                    await self.read_feeds(connection)
-                    self._feeds_at = edits
+                await self.feed_as_of(connection, edits)
                 applied = await self.write(connection, folded, step.through, probed)
                 crash_point("apply.written")  # Recovery: the same; no row, no delta is there.
             # Recovery: all is there, or, the commit being lazy, nothing; the checkpoint tells.
@@ -169,7 +147,7 @@ class TableWriter:
             await self.put_letters(connection, folded.letters)
         if folded.is_empty:
             return Applied(0, 0, 0)
-        work = _Work(connection, self, folded.revs, probed)
+        work = _Work(connection, self, folded, probed)
         removed = 0
         if folded.removed_accounts:
             removed = await work.remove_accounts(folded.removed_accounts, through)
@@ -179,7 +157,26 @@ class TableWriter:
         )
         if removed or deltas:
             await connection.execute(NOTIFY_OUTBOX, self.home.name)
-        return Applied(work.inserted, work.deleted + removed, deltas)
+        return Applied(work.inserted, work.deleted + removed, deltas, work.told)
+
+    async def stale(
+        self, connection: asyncpg.Connection, uris: list[str], revs: Mapping[str, str]
+    ) -> set[str]:
+        """Those records of which the tables have this revision, or a later one, already."""
+        if not uris:
+            return set()
+        known = await connection.fetch(self.sql.versions, uris)
+        return {uri for uri, rev in known if uri in revs and revs[uri] <= rev}
+
+    async def repeats(
+        self, connection: asyncpg.Connection, rows: list[Row], revs: Mapping[str, str]
+    ) -> set[str]:
+        """Of rows of lone creates those, by uri, that say nothing that the tables do not have."""
+        if not rows:
+            return set()
+        found = await self.stale(connection, [row[0] for row in rows], revs)
+        held = await connection.fetch(self.sql.held, *self.columns_of(rows))
+        return found.union(record[0] for record in held)
 
     async def put_letters(self, connection: asyncpg.Connection, letters: Iterable[Letter]) -> None:
         """Writes dead letters, or that the same event could not be applied once more."""
@@ -202,21 +199,28 @@ class _Work:
         self,
         connection: asyncpg.Connection,
         writer: TableWriter,
-        revs: Mapping[str, str],
+        folded: Folded,
         probed: Probed | None,
     ) -> None:
         self.connection = connection
-        self.revs = revs
+        self.revs = folded.revs
+        self.decided = folded.decided
         self.probed = probed
         self.writer = writer
         self.sql = writer.sql
-        self.moves = Moves(self.sql, writer.table.columns)
+        self.moves = Moves(self.sql, writer.projection)
         self.groups: set[tuple[str, ...]] = set()
         self.challengers: list[str] = []
         self.inserted = 0
         self.deleted = 0
-        counted = self.sql.counted
-        self._claim = [counted.index(name) for name in writer.table.unique or ()]
+        self.told: list[tuple[tuple[str, ...], bool]] = []
+        self._claim = self._returned(writer.table.unique or ())
+        self._told_of = self._returned(writer.told)
+        self._told_at = [writer.table.columns.index(name) for name in writer.told]
+
+    def _returned(self, names: Sequence[str]) -> list[int]:
+        """Where in rows that statements return these columns are."""
+        return [self.sql.counted.index(quoted(name)) for name in names]
 
     async def remove_accounts(self, accounts: list[str], through: int) -> int:
         """Removes all rows of accounts; returns how many. Their claims need no settling: every
@@ -237,7 +241,8 @@ class _Work:
 
     async def write(self, gone: list[str], fresh: list[Row], changed: list[Row]) -> None:
         """Writes what is newer than what the tables have; notes the revisions they are at now."""
-        stale = await self._stale([*gone, *(row[0] for row in changed)])
+        uris = [*gone, *(row[0] for row in changed)]
+        stale = await self.writer.stale(self.connection, uris, self.revs)
         gone = [uri for uri in gone if uri not in stale]
         changed = [row for row in changed if row[0] not in stale]
         if gone:
@@ -250,20 +255,9 @@ class _Work:
             await self.settle()
         await self._note_revs([*gone, *(row[0] for row in changed)])
 
-    async def _stale(self, uris: list[str]) -> set[str]:
-        """Those records of which the tables have this revision, or a later one, already."""
-        if not uris:
-            return set()
-        known = await self.connection.fetch(self.sql.versions, uris)
-        return {uri for uri, rev in known if uri in self.revs and self.revs[uri] <= rev}
-
     async def _contested(self, rows: list[Row]) -> list[Row]:
         """Of rows that could not simply be inserted, those that are no repeats."""
-        if not rows:
-            return rows
-        repeats = await self._stale([row[0] for row in rows])
-        held = await self.connection.fetch(self.sql.held, *self.writer.columns_of(rows))
-        repeats.update(record[0] for record in held)
+        repeats = await self.writer.repeats(self.connection, rows, self.revs)
         return [row for row in rows if row[0] not in repeats]
 
     async def _note_revs(self, uris: list[str]) -> None:
@@ -277,6 +271,8 @@ class _Work:
         rows = await self.connection.fetch(self.sql.delete, uris)
         self.deleted += len(rows)
         self.moves.returned(rows, -1)
+        if self._told_of:
+            self.told += [(tuple(row[at] for at in self._told_of), False) for row in rows]
         for child in self.sql.children:
             gone = await self.connection.fetch(child.delete, uris)
             self.moves.returned(gone, -1, child.name)
@@ -296,7 +292,8 @@ class _Work:
         others = await self._taken(rows)
         if others:
             rows = [row for row in rows if row[0] not in others]
-        await copy_rows(self.connection, self.writer.projection, self.writer.home, rows)
+        of, home = self.writer.projection, self.writer.home
+        await copy_rows(self.connection, of, home, rows, self.decided)
         self._put(rows)
         return list(others.values())
 
@@ -329,7 +326,8 @@ class _Work:
         uris = [row[0] for row in rows]
         kept = await self.connection.fetch(self.sql.kept, uris) if self.sql.kept else []
         await self.delete(uris)
-        await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows))
+        verdicts = self._verdicts(uris)
+        await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows), *verdicts)
         if self.writer.table.unique is None:
             await copy_children(self.connection, self.writer.projection, self.writer.home, rows)
             self._put(rows)
@@ -338,6 +336,13 @@ class _Work:
             return
         self.groups.update(self.writer.claim_of(row) for row in rows)
         self.challengers += [row[0] for row in rows]
+
+    def _verdicts(self, uris: Sequence[str]) -> list[list[bool | None]]:
+        """The verdicts on rows, as one array per column."""
+        judged = self.writer.projection.judged
+        none: Verdict = (None,) * len(self.writer.projection.decided)
+        cells = [self.decided.get(uri, none) for uri in uris]
+        return [[cell[at] for cell in cells] for at in range(len(judged.columns) if judged else 0)]
 
     async def settle(self) -> None:
         """Gives each contested claim to its first row, and lists the others under it."""
@@ -361,7 +366,9 @@ class _Work:
 
     def _put(self, rows: Sequence[Row]) -> None:
         self.inserted += len(rows)
-        self.moves.sent(rows)
+        self.moves.sent(rows, self.decided)
+        if self._told_at:
+            self.told += [(tuple(row[at] for at in self._told_at), True) for row in rows]
 
     def _contest(self, rows: Iterable[Cells]) -> None:
         self.groups.update(tuple(str(row[i]) for i in self._claim) for row in rows)

@@ -10,7 +10,7 @@ import asyncpg
 
 from events.crashpoints import crash_point
 from events.log import read_head
-from projector import bulk, schema, shadow, shadow_counts
+from projector import bulk, ordered, schema, shadow, shadow_counts
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.building import Building, Show, Site, build_all
 from projector.database import Database, close_quietly
@@ -18,6 +18,7 @@ from projector.declare import Declaration, Fed, Projection
 from projector.errors import UsageError
 from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
+from projector.reader import LogReader
 from projector.settings import Settings, cores
 from projector.shadow import leases
 
@@ -26,6 +27,11 @@ AS_OF: Final = "asof"
 
 EXISTS: Final = "SELECT 1 FROM pg_namespace WHERE nspname = $1"
 HAS: Final = "SELECT to_regclass($1) IS NOT NULL"
+
+
+def home_of(projection: Projection) -> Home:
+    """Where a projection is built, before it is moved."""
+    return shadow.home_of(projection, AS_OF)
 
 
 class AsOf:
@@ -51,6 +57,10 @@ class AsOf:
             d for d in declarations
             if isinstance(d, Projection) and (d.name in names or d.name in counted)
         ]  # fmt: skip
+        wanted = {p.name for p in self.projections}
+        self.groups = ordered.groups_to_build(declarations, wanted)
+        self.grouped = [member for group in self.groups for member in group.members]
+        self.scratch = [member for member in self.grouped if member.name not in wanted]
         everything: list[Declaration] = [*self.projections, *self.aggregates]
         self.names = [declaration.name for declaration in everything]
 
@@ -61,7 +71,8 @@ class AsOf:
         `UsageError` where the schema exists or the log does not go so far, and `HeldByAnother`.
         """
         keeper = LeaseKeeper(self.database, lease_seconds=self.settings.lease_seconds)
-        async with leases(keeper, [f"as-of {p.name}" for p in self.projections]):
+        names = sorted(f"as-of {p.name}" for p in (*self.projections, *self.scratch))
+        async with leases(keeper, names):
             connection = await self.database.connect("as-of")
             try:
                 await bulk.prepare(connection, cores(self.settings) - 1)
@@ -80,23 +91,38 @@ class AsOf:
         head = await read_head(connection)
         if not 0 <= offset <= head:
             raise UsageError(f"offset {offset} is not in the log, which goes from 1 to {head}")
-        for projection in self.projections:
-            home = shadow.home_of(projection, AS_OF)
+
+        def is_usable(projection: Projection, build: shadow.Build) -> bool:
+            begun = (build.through_offset, build.fingerprint)
+            return begun == (offset, shadow.fingerprint(projection))
+
+        for group in self.groups:
+            await ordered.prepare(connection, group, home_of, lambda _: offset, is_usable)
+        for projection in self._single():
+            home = home_of(projection)
             build = await shadow.find(connection, home)
-            same = build is not None and (
-                (build.through_offset, build.fingerprint)
-                == (offset, shadow.fingerprint(projection))
-            )
-            if not same:
+            if build is None or not is_usable(projection, build):
                 await shadow.drop(connection, home)
                 await shadow.create(connection, projection, home, offset)
 
+    def _single(self) -> list[Projection]:
+        return [p for p in self.projections if p not in self.grouped]
+
     async def _build(self) -> int:
         site = Site.of(self.database, self.settings, max(len(self.projections), 1), self.show)
-        buildings = [Building(p, shadow.home_of(p, AS_OF), site) for p in self.projections]
+        buildings = [Building(p, home_of(p), site) for p in self._single()]
+        collections = [c for member in self.grouped for c in member.collections]
+        reader = LogReader(
+            self.database, collections, block_events=self.settings.window_events_max,
+            bytes_max=self.settings.reader_bytes_max,
+        )  # fmt: skip
         try:
-            return await build_all(buildings, site)
+            events = await build_all(buildings, site)
+            for group in self.groups:
+                events += await ordered.build(group, home_of, site, reader)
+            return events
         finally:
+            await reader.close()
             await site.considerate.close()
 
     async def _move(self, connection: asyncpg.Connection) -> None:
@@ -114,13 +140,13 @@ class AsOf:
                 await connection.execute(shadow_counts.all_statement(aggregate, into, bases))
             crash_point("as-of.moving")  # Recovery: nothing of it has happened.
         crash_point("as-of.moved")  # Recovery: the next use drops what is left of the builds.
-        for projection in self.projections:
-            await shadow.drop(connection, shadow.home_of(projection, AS_OF))
+        for projection in (*self.projections, *self.scratch):
+            await shadow.drop(connection, home_of(projection))
 
     async def _move_projection(
         self, connection: asyncpg.Connection, projection: Projection, target: Home
     ) -> None:
-        table, home = projection.table, shadow.home_of(projection, AS_OF)
+        table, home = projection.table, home_of(projection)
         own = {table.name}
         if table.unique and not await connection.fetchval(HAS, target.list(table)):
             own.add(table.duplicates)
@@ -128,7 +154,8 @@ class AsOf:
             await connection.execute(
                 f"INSERT INTO {target.list(table)} SELECT * FROM {home.list(table)}"
             )
-        engine = {home.shelf(table), home.versions(projection)}
+        hidden = (home.child(child) for child in projection.children if child.hidden)
+        engine = {home.shelf(table), home.versions(projection), *hidden}
         for relation in await shadow.tables_in(connection, home):
             name = f"{quoted(home.schema)}.{quoted(relation)}"
             if relation in own or (relation != table.duplicates and name not in engine):

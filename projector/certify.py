@@ -29,7 +29,8 @@ from projector.daemon import Daemon
 from projector.database import Database, one_line
 from projector.declare import Aggregate, Declaration, Projection, Row
 from projector.pace import AdaptiveWindow
-from projector.rebuild import Options, Rebuild
+from projector.rebuild import Rebuild
+from projector.rebuilding import Options
 from projector.settings import Settings
 
 TRIAL_SECONDS_MAX: Final = 120.0

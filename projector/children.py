@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from projector.declare import Child, Projection, Table
+from projector.declare import Child, Projection
 from projector.home import Counter, Home, listed, quoted
 
 OUTBOX_KEYS_MAX: Final = 10_000
@@ -17,7 +17,7 @@ OUTBOX_KEYS_MAX: Final = 10_000
 class ChildStatements:
     """The statements of one child table, `at` a cell of the projection's rows.
 
-    `counted` are the columns that `delete` returns, which takes the records' uris ($1).
+    `counted` are the cells, as SQL, that `delete` returns, which takes the records' uris ($1).
     `remove_account` is as that of the projection's own table.
     """
 
@@ -41,14 +41,14 @@ def child_statements(
 
 
 def _child(at: int, child: Child, home: Home, counters: Sequence[Counter]) -> ChildStatements:
-    counted = tuple(dict.fromkeys(counter.by for counter in counters))
+    counted = tuple(dict.fromkeys(counter.cell for counter in counters))
     table, key = home.child(child), quoted(child.columns[0])
     return ChildStatements(
         at,
         child.name,
         child.columns,
         counted,
-        f"DELETE FROM {table} WHERE {key} = ANY($1::text[]) RETURNING {listed(counted) or '1'}",
+        f"DELETE FROM {table} WHERE {key} = ANY($1::text[]) RETURNING {', '.join(counted) or '1'}",
         removing(home.name, table, f"{key} >= $1 AND {key} < $2", "$3", counters),
     )
 
@@ -58,14 +58,16 @@ def removing(name: str, table: str, which: str, through: str, counters: Sequence
 
     An account may own millions of rows, so they never leave it. Returns the number of rows.
     """
-    returning = listed(tuple(dict.fromkeys(c.by for c in counters))) or "1"
+    names = {cell: f"k{i}" for i, cell in enumerate(dict.fromkeys(c.cell for c in counters))}
+    returning = ", ".join(f"{cell} AS {name}" for cell, name in names.items()) or "1"
     parts = [f"WITH gone AS (DELETE FROM {table} WHERE {which} RETURNING {returning})"]
     sums = []
     for i, counter in enumerate(counters):
+        key = names[counter.cell]
         parts.append(
-            f", d{i} AS (SELECT {quoted(counter.by)} AS k, -count(*)::integer AS n,"
-            f" row_number() OVER (ORDER BY {quoted(counter.by)}) / {OUTBOX_KEYS_MAX} AS part"
-            f" FROM gone WHERE {quoted(counter.by)} IS NOT NULL GROUP BY 1)"
+            f", d{i} AS (SELECT {key} AS k, -count(*)::integer AS n,"
+            f" row_number() OVER (ORDER BY {key}) / {OUTBOX_KEYS_MAX} AS part"
+            f" FROM gone WHERE {key} IS NOT NULL GROUP BY 1)"
         )
         sums.append(
             f"SELECT '{counter.aggregate}', '{counter.name}', array_agg(k ORDER BY k),"
@@ -81,20 +83,20 @@ def removing(name: str, table: str, which: str, through: str, counters: Sequence
     return "".join(parts) + " SELECT count(*) FROM gone"
 
 
-def kept_statement(table: Table, home: Home) -> str:
-    """What others have written into the rows of uris ($1): uri, then each column as text."""
-    there = " OR ".join(f"{quoted(c)} IS NOT NULL" for c in table.kept)
-    texts = ", ".join(f"{quoted(c)}::text" for c in table.kept)
-    return f"SELECT uri, {texts} FROM {home.base(table)} WHERE uri = ANY($1::text[]) AND ({there})"
+def kept_statement(projection: Projection, home: Home) -> str:
+    """What is kept of the rows of uris ($1): uri, then each column as text."""
+    base = home.base(projection.table)
+    there = " OR ".join(f"{quoted(c)} IS NOT NULL" for c in projection.kept)
+    texts = ", ".join(f"{quoted(c)}::text" for c in projection.kept)
+    return f"SELECT uri, {texts} FROM {base} WHERE uri = ANY($1::text[]) AND ({there})"
 
 
-def keep_statement(table: Table, home: Home) -> str:
+def keep_statement(projection: Projection, home: Home) -> str:
     """Writes it again, an array for each of those columns, to the rows that have the uris now."""
-    values = ", ".join(
-        f"{quoted(c)} = k.{quoted(c)}::{table.types.get(c, 'text')}" for c in table.kept
-    )
-    arrays = ", ".join(f"${i}::text[]" for i in range(1, len(table.kept) + 2))
+    kept = projection.kept
+    values = ", ".join(f"{quoted(c)} = k.{quoted(c)}::{kind}" for c, kind in kept.items())
+    arrays = ", ".join(f"${i}::text[]" for i in range(1, len(kept) + 2))
     return (
-        f"UPDATE {home.base(table)} AS t SET {values} FROM unnest({arrays})"
-        f" AS k(uri, {listed(table.kept)}) WHERE t.uri = k.uri"
+        f"UPDATE {home.base(projection.table)} AS t SET {values} FROM unnest({arrays})"
+        f" AS k(uri, {listed(tuple(kept))}) WHERE t.uri = k.uri"
     )

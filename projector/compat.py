@@ -29,8 +29,8 @@ from projector.effects import Effect, EventByEvent, Refused
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import BAD_RECORD, Letter, invalid
 from projector.home import quoted
+from projector.loop import read_checkpoint
 from projector.pace import AdaptiveWindow, Rate
-from projector.projectors import read_checkpoint
 from projector.reader import LogReader
 from projector.schema import anew
 from projector.statements import MOVE_CHECKPOINT
@@ -61,6 +61,7 @@ class EventProjector:
         window: AdaptiveWindow,
     ) -> None:
         self.name = declaration.name
+        self.names = (declaration.name,)
         self.declaration = declaration
         self.database = database
         self.reader = reader

@@ -17,7 +17,7 @@ import msgspec
 
 from projector.aggregate import prune_statement
 from projector.declare import Aggregate, Count, Declaration
-from projector.home import Counter, listed, quoted
+from projector.home import Counter, counting, listed, quoted
 from projector.statements import live
 
 KEYS_MAX: Final = 10_000
@@ -43,7 +43,8 @@ class Watched:
     @property
     def fed(self) -> Counter:
         """The counter as the rows' projection feeds it."""
-        return Counter(self.aggregate.name, self.name, self.count.by, self.count.child)
+        count = self.count
+        return Counter(self.aggregate.name, self.name, count.by, count.child, count.unless)
 
     def statement(self, condition: str, where: str = "") -> str:
         """What is stored, pending, the lowest that pending deltas come to on their way, and the
@@ -61,7 +62,7 @@ d AS MATERIALIZED (SELECT u.k, u.d, o.id
 p AS (SELECT k, sum(d)::bigint AS n, min(run)::bigint AS low
     FROM (SELECT k, d, sum(d) OVER (PARTITION BY k ORDER BY id) AS run FROM d) AS r GROUP BY k),
 c AS MATERIALIZED (SELECT {by}::text AS k, count(*) AS n
-    FROM {base} WHERE {condition.format(by)} GROUP BY 1)
+    FROM {base} WHERE {condition.format(by)}{counting(self.count)} GROUP BY 1)
 SELECT k, coalesce(s.n, 0), coalesce(p.n, 0), least(coalesce(p.low, 0), 0), coalesce(c.n, 0)
 FROM s FULL JOIN p USING (k) FULL JOIN c USING (k) {where} ORDER BY k
 """

@@ -18,6 +18,9 @@ from projector.effects import EventByEvent
 from projector.errors import CheckpointMoved
 from projector.failures import note_failure
 from projector.formation import Formation
+from projector.group_projector import GroupProjector
+from projector.groups import Group, groups_of, with_groups
+from projector.home import Home
 from projector.lease import LeaseKeeper
 from projector.movers import movers_of
 from projector.pace import AdaptiveWindow
@@ -31,6 +34,9 @@ from projector.statements import live
 log = logging.getLogger(__name__)
 
 LONG_RUN_SECONDS = 60.0
+
+
+Tables = TableProjector | GroupProjector | EventProjector
 
 
 class Daemon:
@@ -51,7 +57,9 @@ class Daemon:
     ) -> None:
         self.database = database
         self.settings = settings
-        chosen = [d for d in declarations if not only or d.name in only]
+        groups = groups_of(declarations)
+        named = with_groups(only, groups)
+        chosen = [d for d in declarations if not named or d.name in named]
         projections = [d for d in chosen if isinstance(d, Projection)]
         self.reader = LogReader(
             database,
@@ -67,38 +75,13 @@ class Daemon:
             on_outbox=self._wake_aggregates,
         )
         self.movers = movers_of(declarations)
-        formation = Formation(settings.window_events_max)
-        self.tables: list[TableProjector | EventProjector] = [
-            EventProjector(
-                declaration,
-                database,
-                self.reader,
-                schema=settings.schema,
-                window=AdaptiveWindow(
-                    min(settings.window_events_max, WINDOW_EVENTS_MAX),
-                    events_min=1,
-                    window_seconds=settings.window_seconds,
-                ),
-            )
-            for declaration in chosen
-            if isinstance(declaration, EventByEvent)
-        ]
-        self.tables += [
-            TableProjector(
-                projection,
-                database,
-                self.reader,
-                home=live(projection, settings.schema),
-                window=AdaptiveWindow(
-                    settings.window_events_max,
-                    events_min=settings.window_events_min,
-                    window_seconds=settings.window_seconds,
-                ),
-                formation=formation,
-                on_deltas=self._wake_aggregates,
-                on_rows=self._on_rows(projection),
-            )
-            for projection in projections
+        self.formation = Formation(settings.window_events_max)
+        grouped = [group for group in groups if group.judged in projections]
+        members = {name for group in grouped for name in group.names}
+        self.tables: list[Tables] = [
+            *(self._events(d) for d in chosen if isinstance(d, EventByEvent)),
+            *(self._group(group) for group in grouped),
+            *(self._table(p) for p in projections if p.name not in members),
         ]
         self.aggregates = [
             AggregateProjector(
@@ -122,12 +105,44 @@ class Daemon:
             poll_seconds=settings.poll_seconds,
         )
         self.prober = Prober(database, self.keeper, proven, settings)
-        self._unsettled = {table.name for table in self.tables}
+        self._unsettled = {name for table in self.tables for name in table.names}
 
-    def _on_rows(self, projection: Projection) -> Callable[[Sequence[Row]], None]:
-        if self.movers is None or self.movers.of != projection.name:
-            return lambda _: None
-        return self.movers.take
+    def _events(self, declaration: EventByEvent) -> EventProjector:
+        window = AdaptiveWindow(
+            min(self.settings.window_events_max, WINDOW_EVENTS_MAX),
+            events_min=1,
+            window_seconds=self.settings.window_seconds,
+        )
+        schema = self.settings.schema
+        return EventProjector(declaration, self.database, self.reader, schema=schema, window=window)
+
+    def _table(self, projection: Projection) -> TableProjector:
+        return TableProjector(
+            projection, self.database, self.reader, home=self._home(projection),
+            window=self._window(), formation=self.formation, on_deltas=self._wake_aggregates,
+            on_rows=self._on_rows,
+        )  # fmt: skip
+
+    def _group(self, group: Group) -> GroupProjector:
+        return GroupProjector(
+            group, self.database, self.reader, home=self._home, window=self._window(),
+            formation=self.formation, on_deltas=self._wake_aggregates, on_rows=self._on_rows,
+        )  # fmt: skip
+
+    def _home(self, projection: Projection) -> Home:
+        return live(projection, self.settings.schema)
+
+    def _window(self) -> AdaptiveWindow:
+        settings = self.settings
+        return AdaptiveWindow(
+            settings.window_events_max,
+            events_min=settings.window_events_min,
+            window_seconds=settings.window_seconds,
+        )
+
+    def _on_rows(self, name: str, rows: Sequence[Row]) -> None:
+        if self.movers is not None and self.movers.of == name:
+            self.movers.take(rows)
 
     def _wake_aggregates(self) -> None:
         for aggregate in self.aggregates:
@@ -155,7 +170,8 @@ class Daemon:
             background.append(asyncio.create_task(self.prober.run(), name="probe"))
         if until is not None:
             self._finish_settled()
-        work = [asyncio.create_task(self._table(t, stop, until), name=t.name) for t in self.tables]
+        work = [asyncio.create_task(self._run_table(t, stop, until), name=t.name)
+                for t in self.tables]  # fmt: skip
         work += [
             asyncio.create_task(self._aggregate(a, stop), name=a.name) for a in self.aggregates
         ]
@@ -172,17 +188,15 @@ class Daemon:
             await self.reader.refresh()
             await asyncio.sleep(self.settings.poll_seconds)
 
-    async def _table(
-        self, table: TableProjector | EventProjector, stop: asyncio.Event, until: int | None
-    ) -> None:
+    async def _run_table(self, table: Tables, stop: asyncio.Event, until: int | None) -> None:
         def has_work() -> bool:
-            return self._is_owned(table.name) and self.reader.head > table.checkpoint
+            return self._owns(table.names) and self.reader.head > table.checkpoint
 
         # At work it hears from its own connections, and from the one that reads the log for it.
         signs = (table.name, f"apply {table.name}", f"probe {table.name}", *READ)
         with PULSE.watched(table.name, has_work, *signs):
-            await self._owned(table.name, lambda: table.run(stop, until), stop)
-        self._unsettled.discard(table.name)
+            await self._owned(table.names, lambda: table.run(stop, until), stop)
+        self._unsettled.difference_update(table.names)
         if until is not None:
             self._finish_settled()
 
@@ -196,55 +210,66 @@ class Daemon:
     async def _aggregate(self, aggregate: AggregateProjector, stop: asyncio.Event) -> None:
         name = aggregate.name
         # It asks for deltas whether there are any or not.
-        with PULSE.watched(name, lambda: self._is_owned(name), name, f"merge {name}"):
-            await self._owned(name, lambda: aggregate.run(stop), stop)
+        with PULSE.watched(name, lambda: self._owns([name]), name, f"merge {name}"):
+            await self._owned([name], lambda: aggregate.run(stop), stop)
 
-    def _is_owned(self, name: str) -> bool:
-        return f"projection {name}" in self.keeper.held
+    def _owns(self, names: Sequence[str]) -> bool:
+        return self.keeper.held >= {f"projection {name}" for name in names}
 
     @property
     def is_ready(self) -> bool:
         """Whether it owns each of its projections, or waits for somebody else's lease to end."""
-        return self.keeper.asked >= {f"projection {p.name}" for p in self._projectors}
+        # Of a group none is asked for beyond the first that another has.
+        firsts = [*(table.names[0] for table in self.tables), *(a.name for a in self.aggregates)]
+        return self.keeper.asked >= {f"projection {name}" for name in firsts}
 
     @property
     def sentence(self) -> str:
         """What it does, for whoever supervises it."""
-        owned = [p.name for p in self._projectors if self._is_owned(p.name)]
+        every = [
+            *(n for table in self.tables for n in table.names),
+            *(a.name for a in self.aggregates),
+        ]
+        owned = [name for name in every if self._owns([name])]
         behind = {t.name: self.reader.head - t.checkpoint for t in self.tables if t.name in owned}
-        text = f"Runs {len(owned)} of {len(self._projectors)} projections"
-        if len(owned) < len(self._projectors):
+        text = f"Runs {len(owned)} of {len(every)} projections"
+        if len(owned) < len(every):
             text += ", stands by for the others"
         slowest = max(behind, key=lambda name: behind[name], default="")
         if slowest and behind[slowest] > 0:
             return f"{text}; {slowest} is {behind[slowest]:,} events behind."
         return f"{text}; in step with the log."
 
-    @property
-    def _projectors(self) -> list[TableProjector | EventProjector | AggregateProjector]:
-        return [*self.tables, *self.aggregates]
-
     async def _owned(
-        self, name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event
+        self, names: Sequence[str], work: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> None:
-        """Does `work` while owning the projection, again after every transient trouble."""
-        lease = f"projection {name}"
+        """Does `work` while owning the projections, again after every transient trouble."""
+        leases = [f"projection {name}" for name in names]
         trying = retrying(
-            name,
+            ", ".join(names),
             backoff_seconds_max=self.settings.backoff_seconds_max,
             sleep=lambda seconds: pause(stop, seconds),
         )
         async for attempt in trying:
             with attempt:
-                await self._turns(lease, work, stop)
-        await self.keeper.release(lease)
+                await self._turns(leases, work, stop)
+        for lease in leases:
+            await self.keeper.release(lease)
+
+    async def _take_all(self, leases: Sequence[str]) -> bool:
+        # In order, and none beyond one that is not free: of two that want them all, whoever has the
+        # first gets the others.
+        for lease in leases:
+            if not await self.keeper.take(lease):
+                return False
+        return True
 
     async def _turns(
-        self, lease: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event
+        self, leases: Sequence[str], work: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> None:
         now = asyncio.get_running_loop().time
         while not stop.is_set():
-            if not await self.keeper.take(lease):
+            if not await self._take_all(leases):
                 await pause(stop, self.settings.poll_seconds)
                 continue
             begun = now()
@@ -252,13 +277,14 @@ class Daemon:
                 await work()
                 return
             except CheckpointMoved:
-                log.warning("%s: another daemon applied the window; looking again", lease)
+                log.warning("%s: another daemon applied the window; looking again", leases[0])
             except Exception as error:
-                await note_failure(self.database, lease.removeprefix("projection "), error)
+                for lease in leases:
+                    await note_failure(self.database, lease.removeprefix("projection "), error)
                 # After a long run the first retry is at once, whatever went wrong weeks ago.
                 if not is_transient(error) or now() - begun < LONG_RUN_SECONDS:
                     raise
-                log.warning("%s: %s; trying again", lease, one_line(error))
+                log.warning("%s: %s; trying again", leases[0], one_line(error))
 
 
 async def first_failure(

@@ -11,6 +11,7 @@ import msgspec
 
 from events.event import Event
 from projector.effects import EventByEvent
+from projector.judging import Judged
 
 
 class InvalidRecord(ValueError):
@@ -78,11 +79,13 @@ class Child:
     """A further table of a projection: rows that come and go with the row of a record.
 
     `columns` are all text; the first has the record's at-uri, and an index begins with it. Rows of
-    a record differ from each other.
+    a record differ from each other. A `hidden` one is for judging alone: the engine makes it, among
+    its own tables.
     """
 
     name: str
     columns: tuple[str, ...]
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ class Projection:
     `InvalidRecord` where the lexicon asks for more than the type says. `also` are further
     collections whose records have rows in the table. `children` are tables whose rows come and go
     with those of the table, which then may claim nothing (`Table.unique`); the cells of a row are
-    its columns, then for each child table the rows of the record there, None for none.
+    its columns, then for each child table the rows of the record there, None for none. `judged` are
+    columns whose values hang on other records; it asks for the same as child tables do.
 
     `ddl` is SQL, statements ended by `;` at a line's end, with `{schema}` for the schema. Raise
     `version` whenever any of this changes: the projection is then rebuilt.
@@ -121,6 +125,25 @@ class Projection:
     ddl: str
     also: Mapping[str, Reading] = field(default_factory=dict)
     children: tuple[Child, ...] = ()
+    judged: Judged | None = None
+
+    @property
+    def decided(self) -> tuple[str, ...]:
+        """The columns whose values hang on other records: verdicts, then marks."""
+        return self.judged.decided if self.judged else ()
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """The columns, and their types, that an update of the record leaves as they are."""
+        marks = self.judged.marks if self.judged else ()
+        found = {column: self.table.types.get(column, "text") for column in self.table.kept}
+        return found | {mark.column: "boolean" for mark in marks}
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """The columns, and their types, that are not made of the record alone."""
+        verdicts = self.judged.columns if self.judged else ()
+        return dict.fromkeys(verdicts, "boolean") | self.kept
 
     @property
     def collections(self) -> tuple[str, ...]:
@@ -176,11 +199,15 @@ def _decoder(reading: Reading) -> Callable[[Event], Row | None]:
 @dataclass(frozen=True, slots=True)
 class Count:
     """The number of rows of `of`, or of its child table named `child`, with each value of the
-    column `by`; NULL counts for nobody. Of a record at most one row has each value."""
+    column `by`; NULL counts for nobody. Of a record at most one row has each value.
+
+    Rows whose judged column `unless` is true do not count.
+    """
 
     of: Projection
     by: str
     child: str | None = None
+    unless: str | None = None
 
     @property
     def table(self) -> str:
@@ -188,7 +215,8 @@ class Count:
         return self.child or self.of.table.name
 
     def keys_of(self) -> Callable[[Row], list[str]]:
-        """The function from a record's row to the keys that it counts for, each as often."""
+        """The function from a record's row to the keys that it counts for, each as often, unless
+        it was judged not to."""
         if self.child is None:
             at = self.of.table.columns.index(self.by)
             return lambda row: [row[at]] if row[at] is not None else []

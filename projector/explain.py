@@ -12,7 +12,7 @@ from events.history import WholeLog
 from events.log import read_head
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.errors import UsageError
-from projector.home import quoted
+from projector.home import counting, quoted
 from projector.movements import Report, Search, searching, spellings
 from projector.snapshots import snapshot, tables_of
 from projector.statements import live
@@ -135,6 +135,7 @@ async def read_numbers(
     )
     pending = await connection.fetch(PENDING, aggregate.name, counter.name, key)
     counted = f"SELECT count(*) FROM {home.counted(counter.count)} WHERE {by} = $1"
+    counted += counting(counter.count)
     duplicates, total = await _duplicates(connection, counter, key, schema)
     return Numbers(
         stored=stored or 0,
@@ -217,7 +218,7 @@ async def explain(
     # The log only grows: it can be read after the snapshot, up to what the rows have of it.
     through = numbers.checkpoint
     after = max(through - search_events, 0) if search_events and not counter.of_owner else 0
-    async with searching(connection, counter, key, through, report) as search:
+    async with searching(connection, counter, key, through, report, schema=schema) as search:
         movements, repeats = await _latest(search, after, last)
     found = Explanation(
         counter=counter.full_name,

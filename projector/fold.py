@@ -10,6 +10,7 @@ import msgspec
 
 from events.event import Event
 from projector.declare import InvalidRecord, Projection, Row
+from projector.judging import Verdict
 
 BAD_RECORD: Final = (InvalidRecord, msgspec.MsgspecError, RecursionError, UnicodeError)
 """What decoding a bad record may raise."""
@@ -71,6 +72,15 @@ class Letter:
     error: str
 
 
+class Touch(msgspec.Struct, frozen=True, gc=False):
+    """An event of a window that may have an effect: what it makes of its record (None: nothing)."""
+
+    log_offset: int
+    uri: str
+    row: Row | None
+    is_create: bool
+
+
 @dataclass(slots=True)
 class Folded:
     """The net effect of a window, to be applied in this order.
@@ -82,6 +92,10 @@ class Folded:
 
     `undecided` is the offset of an event whose effect hangs on what the tables make of events
     before it: the window cannot be applied as one, and must end before it.
+
+    `touches`, where they are noted, are all events by at-uri, those before a removal as well; of
+    the events of a record that is not removed the last is the one that decided. `decided` are
+    values of `Projection.decided` by at-uri, found out after the folding.
     """
 
     removed_accounts: list[str] = field(default_factory=list)
@@ -91,6 +105,8 @@ class Folded:
     revs: dict[str, str] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
     undecided: int | None = None
+    touches: dict[str, list[Touch]] = field(default_factory=dict)
+    decided: dict[str, Verdict] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -122,9 +138,11 @@ def finished(steps: Steps[T]) -> T:
 
 
 class Folder:
-    """Folds windows of one projection."""
+    """Folds windows of one projection; `notes` says that their touches are wanted."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(self, projection: Projection, *, notes: bool = False) -> None:
+        self.projection = projection
+        self._notes = notes
         self._decode = projection.decoder()
         self._time = projection.table.columns.index(projection.table.time)
         self._width = len(projection.table.columns)
@@ -138,10 +156,10 @@ class Folder:
 
     def beginning_steps(self, window: Window) -> Steps[tuple[Window, Folded]]:
         """Does what `fold_beginning` does in small steps, between which others may run."""
-        folded = yield from self._steps(window)
+        folded = yield from self.steps(window)
         while folded.undecided is not None:
             window, _ = window.cut(folded.undecided - 1)
-            folded = yield from self._steps(window)
+            folded = yield from self.steps(window)
         return window, folded
 
     def fold(self, window: Window) -> Folded:
@@ -151,12 +169,14 @@ class Folder:
         older event changes nothing (invariant 5). An invalid record becomes a letter and leaves
         what was there before. A removal undoes what the window had for the account before it.
         """
-        return finished(self._steps(window))
+        return finished(self.steps(window))
 
-    def _steps(self, window: Window) -> Steps[Folded]:
+    def steps(self, window: Window) -> Steps[Folded]:
+        """Does what `fold` does in small steps."""
         removed_at = {event.did: event.log_offset for event in window.removals}
         nets: dict[str, _Net] = {}
         letters: list[Letter] = []
+        touches: dict[str, list[Touch]] = {}
         for done, event in enumerate(window.commits, 1):
             if not done % STEP_EVENTS:
                 yield
@@ -167,18 +187,22 @@ class Folder:
                 except BAD_RECORD as error:
                     letters.append(invalid(event, error))
                     continue
-            if removed_at and event.log_offset < removed_at.get(event.did, 0):
-                continue
             uri = event.uri if row is None else row[0]
             known = nets.get(uri)
             rev = usable_rev(event.rev)
-            if known is None:
-                nets[uri] = _Net(row, rev, event.action == "create")
-            elif _is_undecided(known, event, rev):
-                return Folded(undecided=event.log_offset)
-            elif not self._is_repeat(known, event, row, rev):
-                nets[uri] = _Net(row, rev, lone_create=False)
-        return _folded(nets, sorted(removed_at), letters)
+            if not removed_at or event.log_offset >= removed_at.get(event.did, 0):
+                if known is None:
+                    nets[uri] = _Net(row, rev, event.action == "create")
+                elif _is_undecided(known, event, rev):
+                    return Folded(undecided=event.log_offset)
+                elif self._is_repeat(known, event, row, rev):
+                    continue
+                else:
+                    nets[uri] = _Net(row, rev, lone_create=False)
+            if self._notes:
+                touch = Touch(event.log_offset, uri, row, event.action == "create")
+                touches.setdefault(uri, []).append(touch)
+        return _folded(nets, sorted(removed_at), letters, touches)
 
     def _is_repeat(self, known: _Net, event: Event, row: Row | None, rev: str | None) -> bool:
         if rev is not None and known.rev is not None:
@@ -203,10 +227,15 @@ def _is_undecided(known: _Net, event: Event, rev: str | None) -> bool:
     return rev < known.rev and known.lone_create
 
 
-def _folded(nets: dict[str, _Net], removed: list[str], letters: list[Letter]) -> Folded:
+def _folded(
+    nets: dict[str, _Net],
+    removed: list[str],
+    letters: list[Letter],
+    touches: dict[str, list[Touch]],
+) -> Folded:
     # In the order of their keys: neighbours in the index are written together, and two
     # transactions that meet lock in the same order.
-    folded = Folded(removed_accounts=removed, letters=letters)
+    folded = Folded(removed_accounts=removed, letters=letters, touches=touches)
     for uri in sorted(nets):
         net = nets[uri]
         if net.rev is not None:

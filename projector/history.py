@@ -51,8 +51,10 @@ async def read_history(
     since: str | None = None,
     until: str | None = None,
     report: Report,
+    schema: str = "bsky",
 ) -> History:
-    """Folds the whole log for one key; `since` and `until` are offsets or moments.
+    """Folds the whole log for one key; `since` and `until` are offsets or moments, and the tables
+    are in `schema`.
 
     Raises `UsageError` for a range without an event, and for a key that nothing ever counted for.
     """
@@ -64,7 +66,7 @@ async def read_history(
             f"the log has no event from {since or 'its beginning'} to {until or 'its end'}: "
             f"its offsets are 1 to {head:,}"
         )
-    async with searching(connection, counter, key, last, report) as search:
+    async with searching(connection, counter, key, last, report, schema=schema) as search:
         movements = (await course_of(search)).movements
     if not movements:
         raise UsageError(

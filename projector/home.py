@@ -20,7 +20,7 @@ def listed(names: tuple[str, ...], prefix: str = "") -> str:
 @dataclass(frozen=True, slots=True)
 class Counter:
     """A counter that a projection's rows move: which aggregate, which counter, by which column;
-    of which child table, where it is not the projection's own.
+    of which child table, where it is not the projection's own; unless which column is true.
 
     `touches`: it counts by the record itself, for a derived table, which is told of every record
     that was touched, be the move zero.
@@ -30,7 +30,19 @@ class Counter:
     name: str
     by: str
     child: str | None = None
+    unless: str | None = None
     touches: bool = False
+
+    @property
+    def cell(self) -> str:
+        """The key that a row counts for, as SQL; NULL for none."""
+        by = quoted(self.by)
+        return f"CASE WHEN {quoted(self.unless)} IS NOT TRUE THEN {by} END" if self.unless else by
+
+
+def counting(count: Count) -> str:
+    """What SQL must add to a condition, so that rows that do not count are left out."""
+    return f" AND {quoted(count.unless)} IS NOT TRUE" if count.unless else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,11 @@ class Home:
 
     def child(self, child: Child) -> str:
         """A child table."""
-        return f"{quoted(self.schema)}.{quoted(child.name)}"
+        return f"{quoted(self.place(child))}.{quoted(child.name)}"
+
+    def place(self, child: Child) -> str:
+        """The schema of a child table."""
+        return self.engine if child.hidden else self.schema
 
     def counted(self, count: Count) -> str:
         """The table whose rows are counted."""

@@ -55,14 +55,35 @@ Asking = Generator[Question, Any, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Columns of a projection's table whose values are verdicts.
+class Mark:
+    """A column that says of a record whether another, of the same account, points at it.
 
-    `judge` is called with a row of the table (its columns, then its child tables). The columns are
-    boolean and not among `Table.columns`. `after` names the projections it may ask about beside its
-    own: they are applied together with it.
+    `projection` is that of the others, `by` the column of its table with the record's at-uri. When
+    such a row appears, the record that is there then is marked with true; when it goes, with false.
+    An update of the record leaves the mark as it is, its delete takes it away.
+    """
+
+    column: str
+    projection: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Columns of a projection's table whose values hang on other records: verdicts and marks.
+
+    `judge` is called with a row of the table (its columns, then its child tables), and comes to a
+    value for each of `columns`. These, and those of the `marks`, are boolean and not among
+    `Table.columns`. It may ask about rows of its own projection, but not about marks, and of those
+    named in `after`, which are applied together with it; marks are made by some of these.
     """
 
     columns: tuple[str, ...]
     judge: Callable[[tuple[Any, ...]], Judging]
     after: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def decided(self) -> tuple[str, ...]:
+        """All columns, verdicts first."""
+        return (*self.columns, *(mark.column for mark in self.marks))

@@ -13,6 +13,8 @@ import msgspec
 
 from events.event import Event
 from events.history import WholeLog
+from projector.home import quoted
+from projector.statements import live
 from projector.watch import CounterOf, Movement, Watch
 
 STEP_EVENTS: Final = 200_000
@@ -59,7 +61,8 @@ class Search:
     """A search for what concerns one key of one counter, through the log as it was when begun.
 
     `through` is the last offset looked at. `refused` are the offsets of events that Postgres would
-    not take.
+    not take, and `uncounted` the uris of rows that are judged not to count: their records are taken
+    as never having counted, since what was before is not known.
     """
 
     connection: asyncpg.Connection
@@ -68,6 +71,7 @@ class Search:
     key: str
     through: int
     refused: Collection[int]
+    uncounted: Collection[str]
     report: Report
 
     async def mentioned(self, after: int) -> Keys:
@@ -146,9 +150,12 @@ class Search:
     async def _fold(self, keys: Mapping[str, Collection[str] | None]) -> dict[str, Watch]:
         decode = self.counter.projection.decoder()
         found = {
-            did: Watch(self.counter, self.key, only=only, refused=self.refused, decode=decode)
+            did: Watch(
+                self.counter, self.key, only=only, refused=self.refused, decode=decode,
+                uncounted=self.uncounted,
+            )
             for did, only in keys.items()
-        }
+        }  # fmt: skip
         wanted = [self.counter.projection.collection]
         for begin, end in steps(0, self.through):
             events = await self.log.of_accounts(self.connection, list(found), begin, end, wanted)
@@ -214,15 +221,32 @@ async def searching(
     key: str,
     through: int,
     report: Report = lambda _done, _all: None,
+    *,
+    schema: str = "bsky",
 ) -> AsyncIterator[Search]:
-    """A search through the log up to an offset."""
+    """A search through the log up to an offset; the tables are in `schema`."""
     rows = await connection.fetch(REFUSED, counter.projection.name)
     refused = frozenset(row[0] for row in rows)
+    uncounted = await _uncounted(connection, counter, key, schema)
     log = WholeLog()
     try:
-        yield Search(connection, log, counter, key, through, refused, report)
+        yield Search(connection, log, counter, key, through, refused, uncounted, report)
     finally:
         await log.close()
+
+
+async def _uncounted(
+    connection: asyncpg.Connection, counter: CounterOf, key: str, schema: str
+) -> frozenset[str]:
+    count = counter.count
+    if count.unless is None:
+        return frozenset()
+    rows = await connection.fetch(
+        f"SELECT uri FROM {live(count.of, schema).counted(count)}"
+        f" WHERE {quoted(count.by)} = $1 AND {quoted(count.unless)}",
+        key,
+    )
+    return frozenset(row[0] for row in rows)
 
 
 def spellings(key: str) -> tuple[bytes, bytes, bytes]:

@@ -16,7 +16,7 @@ from projector.differences import comparable, select_cells
 from projector.errors import UsageError
 from projector.explain import CHECKPOINT, Numbers, account_of, advice, read_numbers
 from projector.history import values_of
-from projector.home import quoted
+from projector.home import counting, quoted
 from projector.movements import REFUSED, Course, Report, course_of, searching, steps
 from projector.snapshots import snapshot, tables_of
 from projector.statements import live
@@ -76,11 +76,13 @@ async def bisect_counter(
     count = counter.count
     table = live(counter.projection, schema).counted(count)
     uri = quoted(count.of.child(count.child).columns[0]) if count.child else "uri"
-    uris = f"SELECT {uri}::text FROM {table} WHERE {quoted(counter.count.by)} = $1"
+    uris = f"SELECT {uri}::text FROM {table} WHERE {quoted(count.by)} = $1{counting(count)}"
     async with snapshot(connection, tables_of([counter.aggregate], schema)):
         numbers = await read_numbers(connection, counter, key, schema)
         found = await connection.fetch(uris, key, timeout=AUDIT_SECONDS_MAX)
-    async with searching(connection, counter, key, numbers.checkpoint, report) as search:
+    async with searching(
+        connection, counter, key, numbers.checkpoint, report, schema=schema
+    ) as search:
         course = await course_of(search)
     has = {str(row[0]) for row in found}
     if not (course.movements or has or numbers.kept or numbers.stored):

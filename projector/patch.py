@@ -14,7 +14,7 @@ import msgspec
 from projector.apply import TableWriter
 from projector.copying import copy_children
 from projector.database import is_data_error, one_line
-from projector.declare import Count, Projection, Row, Table
+from projector.declare import Count, Projection, Row
 from projector.differences import (
     ALTERED,
     EXTRA,
@@ -33,6 +33,7 @@ from projector.differences import (
 from projector.fold import Letter
 from projector.home import Home, listed
 from projector.moves import Moves
+from projector.statements import insert
 from projector.truth import AccountTruth, Expected
 
 ROWS_MAX: Final = 10_000
@@ -74,9 +75,14 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be taken out of the tables of one projection and put into them, by at-uri."""
+    """What is to be taken out of the tables of one projection and put into them, by at-uri.
+
+    `beside` has, of rows that are taken out, the columns `Projection.beside`: a row that takes the
+    place of another keeps them. A row that was lost has none: nobody knows what came before it.
+    """
 
     projection: Projection
+    beside: dict[str, Row] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     removed: dict[str, dict[str, Row]] = field(default_factory=dict)
     added: dict[str, dict[str, Row]] = field(default_factory=dict)
@@ -94,10 +100,15 @@ class Plan:
         keys_of = count.keys_of()
         tally: Tally[str] = Tally()
         for sign, rows in ((-1, self.out(ROW)), (1, self.into(ROW))):
-            for row in rows.values():
-                for key in keys_of(row):
+            for uri, row in rows.items():
+                for key in keys_of(row) if self._counts(uri, count) else ():
                     tally[key] += sign
         return tally
+
+    def _counts(self, uri: str, count: Count) -> bool:
+        if count.unless is None or uri not in self.beside:
+            return True
+        return not self.beside[uri][list(self.projection.beside).index(count.unless)]
 
     def _whole(self, part: str, row: Row) -> Row:
         width = len(self.projection.table.columns)
@@ -159,6 +170,13 @@ async def plan(
         for difference in differences(projection, did, must, has):
             wanted, there = parts[difference.part]
             made.add(difference, wanted.get(difference.uri), there.get(difference.uri))
+    if projection.beside:
+        columns = listed(("uri", *projection.beside))
+        sql = f"SELECT {columns} FROM {home.base(projection.table)} WHERE uri = ANY($1::text[])"
+        for uris in batched(made.out(ROW), ROWS_MAX):
+            made.beside.update(
+                (uri, tuple(cells)) for uri, *cells in await connection.fetch(sql, uris)
+            )
     return made
 
 
@@ -234,7 +252,11 @@ class PatchWriter:
             REV: f"DELETE FROM {home.versions(writer.projection)} WHERE uri = ANY($1::text[])",
         }
         self.insert = {
-            WAITING: insert(table, home.shelf(table)),
+            WAITING: insert(table, home.shelf(table), {}),
+            ROW: (
+                insert(table, home.base(table), writer.projection.beside)
+                + f" RETURNING {', '.join(writer.sql.counted) or 'uri'}"
+            ),
             LISTED: (
                 f"INSERT INTO {home.list(table)} ({listed(('uri', *LIST_COLUMNS))})"
                 " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])"
@@ -248,7 +270,7 @@ class PatchWriter:
         What is put in may have a key or claim of what is taken out, so that goes first. Raises
         `Refused`, and then all must be rolled back.
         """
-        moves = Moves(self.writer.sql, self.writer.table.columns)
+        moves = Moves(self.writer.sql, self.writer.projection)
         for uris in batched(made.out(ROW), ROWS_MAX):
             moves.returned(await connection.fetch(self.writer.sql.delete, uris), -1)
             for child in self.writer.sql.children:
@@ -256,12 +278,10 @@ class PatchWriter:
         for part, sql in self.remove.items():
             for uris in batched(made.out(part), ROWS_MAX):
                 await connection.execute(sql, uris)
-        into = self.writer.home.base(self.writer.table)
-        returning = f" RETURNING {listed(self.writer.sql.counted) or 'uri'}"
-        put = await self._put(connection, insert(self.writer.table, into) + returning, made, ROW)
+        put = await self._put(connection, made, ROW)
         moves.returned(put, 1)
         moves.sent_children(list(made.into(ROW).values()))
-        await self._put(connection, self.insert[WAITING], made, WAITING)
+        await self._put(connection, made, WAITING)
         for rows in batched(made.into(LISTED).items(), ROWS_MAX):
             columns = zip(*[(uri, *cells) for uri, cells in rows], strict=True)
             await connection.execute(self.insert[LISTED], *map(list, columns))
@@ -271,9 +291,11 @@ class PatchWriter:
         return moves.tally
 
     async def _put(
-        self, connection: asyncpg.Connection, sql: str, made: Plan, part: str
+        self, connection: asyncpg.Connection, made: Plan, part: str
     ) -> list[asyncpg.Record]:
         """Inserts the rows of a part; returns what the statement returns."""
+        sql, beside = self.insert[part], self.writer.projection.beside if part == ROW else {}
+        nothing: Row = (None,) * len(beside)
         done: list[asyncpg.Record] = []
         letters: dict[int, tuple[str, Letter]] = {}
         changes = {c.uri: c for c in made.changes if c.part == part}
@@ -281,7 +303,9 @@ class PatchWriter:
         async def put(rows: list[Row]) -> None:
             try:
                 async with connection.transaction():
-                    done.extend(await connection.fetch(sql, *self.writer.columns_of(rows)))
+                    cells = [made.beside.get(row[0], nothing) for row in rows]
+                    columns = [*self.writer.columns_of(rows), *map(list, zip(*cells, strict=True))]
+                    done.extend(await connection.fetch(sql, *columns))
                     if part == ROW:
                         await copy_children(connection, made.projection, self.writer.home, rows)
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -302,10 +326,3 @@ class PatchWriter:
         if letters:
             raise Refused(made.projection.name, letters)
         return done
-
-
-def insert(table: Table, into: str) -> str:
-    """Inserts whole rows, an array for each column."""
-    arrays = [f"${i}::{table.types.get(c, 'text')}[]" for i, c in enumerate(table.columns, 1)]
-    columns = listed(table.columns)
-    return f"INSERT INTO {into} ({columns}) SELECT * FROM unnest({', '.join(arrays)})"

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -15,18 +15,19 @@ import asyncpg
 
 from events.crashpoints import crash_point
 from events.log import read_head
-from projector import bulk, compare, shadow, shadow_counts, swap
+from projector import bulk, compare, ordered, shadow, shadow_counts, swap
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.building import Building, Show, Site, build_all
-from projector.compare import Comparison
 from projector.database import Database, close_quietly, one_line
 from projector.declare import Declaration, Fed, Projection
 from projector.errors import CannotConnect, SchemaMismatch
+from projector.groups import Group
 from projector.home import Home
 from projector.lease import LeaseKeeper
 from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
+from projector.rebuilding import Options, Outcome
 from projector.settings import Settings, cores
 from projector.statements import live
 
@@ -44,28 +45,6 @@ SELECT string_agg(DISTINCT pid || ' ' || application_name, ', ') FROM pg_stat_ac
 WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND xact_start < now() - interval '1 s'
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to rebuild: how many projections at once, and where to stop."""
-
-    jobs: int = 8
-    dry_run: bool = False
-    keep_old: bool = False
-    restart: bool = False
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a rebuild did: what was compared at which offsets, and whether it is live now."""
-
-    names: list[str]
-    events: int = 0
-    seconds: float = 0.0
-    compared: list[str] = field(default_factory=list)
-    comparison: Comparison = field(default_factory=Comparison)
-    swapped: bool = False
 
 
 class Rebuild:
@@ -95,11 +74,15 @@ class Rebuild:
             and (d.name in names or rebuilt & {c.of.name for c in d.counters.values()})
         ]  # fmt: skip
         self.everything: list[Declaration] = [*self.projections, *self.aggregates]
+        self.groups = ordered.groups_to_build(declarations, names)
+        grouped = [member for group in self.groups for member in group.members]
+        self.scratch = [member for member in grouped if member.name not in rebuilt]
+        self.single = [p for p in self.projections if p not in grouped]
         self.outcome = Outcome([d.name for d in self.everything])
         self.site = Site.of(self.database, settings, options.jobs, show)
         self.reader = LogReader(
             database,
-            [c for p in self.projections for c in p.collections],
+            [c for p in (*self.projections, *self.scratch) for c in p.collections],
             block_events=settings.window_events_max,
             bytes_max=settings.reader_bytes_max,
         )
@@ -113,7 +96,7 @@ class Rebuild:
         """
         begun = time.monotonic()
         keeper = LeaseKeeper(self.database, lease_seconds=self.settings.lease_seconds)
-        async with shadow.leases(keeper, [f"rebuild {d.name}" for d in self.everything]):
+        async with shadow.leases(keeper, self._leases()):
             connection = await self.database.connect("rebuild")
             try:
                 await bulk.prepare(connection, cores(self.settings) - 1)
@@ -126,6 +109,7 @@ class Rebuild:
                     await self._drop(connection, shadow.GREEN)
                 else:
                     await self._swap(connection)
+                    await self._drop_scratch(connection)
             finally:
                 await close_quietly(connection)
                 await self.reader.close()
@@ -139,7 +123,7 @@ class Rebuild:
         Raises `HeldByAnother` where it is under way.
         """
         keeper = LeaseKeeper(self.database, lease_seconds=self.settings.lease_seconds)
-        async with shadow.leases(keeper, [f"rebuild {d.name}" for d in self.everything]):
+        async with shadow.leases(keeper, self._leases()):
             connection = await self.database.connect("rebuild abandon")
             try:
                 await self._drop(connection, shadow.GREEN)
@@ -147,27 +131,44 @@ class Rebuild:
             finally:
                 await close_quietly(connection)
 
+    def _leases(self) -> list[str]:
+        return sorted(f"rebuild {d.name}" for d in (*self.everything, *self.scratch))
+
     async def _prepare(self, connection: asyncpg.Connection) -> None:
         """Finds or makes the shadows; what a swap before this one left behind goes."""
         await swap.check_dependents(connection, self.everything, self.settings.schema)
         await self._drop(connection, shadow.OLD)
-        for declaration in self.everything:
-            home = shadow.home_of(declaration)
+        through = {}
+        every: list[Declaration] = [*self.everything, *self.scratch]
+        for declaration in every:
             row = await connection.fetchrow(LIVE, declaration.name)
             if row is None and isinstance(declaration, Projection):
                 raise SchemaMismatch(
                     f"{declaration.name} is not in the database yet; run: projector init"
                 )
             self._versions[declaration.name] = None if row is None else row["version"]
+            through[declaration.name] = row["log_offset"] if row else 0
+        head = await read_head(connection)
+        for group in self.groups:
+            made = await ordered.prepare(
+                connection, group, shadow.home_of, lambda p: through[p.name] or head,
+                self._is_usable,
+            )  # fmt: skip
+            for projection in made:
+                for index in await self._extra_indexes(projection, connection):
+                    await connection.execute(index)
+        alone: list[Declaration] = [*self.single, *self.aggregates]
+        for declaration in alone:
+            home = shadow.home_of(declaration)
             build = await shadow.find(connection, home)
             if build is not None and not self._is_usable(declaration, build):
                 await shadow.drop(connection, home)
                 build = None
             if build is None:
-                through = row["log_offset"] if row else 0
-                through = through or await read_head(connection)
                 await shadow.drop(connection, home)
-                await shadow.create(connection, declaration, home, through)
+                await shadow.create(
+                    connection, declaration, home, through[declaration.name] or head
+                )
 
     def _is_usable(self, declaration: Declaration, build: shadow.Build) -> bool:
         same = shadow.fingerprint(declaration) == build.fingerprint
@@ -178,13 +179,30 @@ class Rebuild:
     async def _drop(self, connection: asyncpg.Connection, kind: str) -> None:
         for declaration in self.everything:
             await shadow.drop(connection, shadow.home_of(declaration, kind))
+        if kind == shadow.GREEN:
+            await self._drop_scratch(connection)
+
+    async def _drop_scratch(self, connection: asyncpg.Connection) -> None:
+        for projection in self.scratch:
+            await shadow.drop(connection, shadow.home_of(projection))
 
     async def _build_projections(self) -> None:
         buildings = [
             Building(p, shadow.home_of(p), self.site, partial(self._extra_indexes, p))
-            for p in self.projections
+            for p in self.single
         ]
-        self.outcome.events += await build_all(buildings, self.site)
+        work = [asyncio.create_task(self._build_in_order(group)) for group in self.groups]
+        try:
+            self.outcome.events += await build_all(buildings, self.site)
+            self.outcome.events += sum(await asyncio.gather(*work))
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+    async def _build_in_order(self, group: Group) -> int:
+        """Builds a group's shadows up to where the live one was; returns how many events it had."""
+        return await ordered.build(group, shadow.home_of, self.site, self.reader)
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection
@@ -248,17 +266,22 @@ class Rebuild:
                 merger.wake()
             await asyncio.gather(*tasks)
 
-    async def _follow(self, projection: Projection, through: int) -> None:
-        """Brings a shadow to an offset, window by window."""
+    async def _follow(self, what: Projection | Group, through: int) -> None:
+        """Brings a shadow, or those of a group, to an offset, window by window."""
+        if isinstance(what, Group):
+            await ordered.follow(what, shadow.home_of, self.site, self.reader, through)
+            return
         projector = TableProjector(
-            projection, self.database, self.reader, home=shadow.home_of(projection),
+            what, self.database, self.reader, home=shadow.home_of(what),
             window=AdaptiveWindow(self.settings.window_events_max),
         )  # fmt: skip
         await projector.run(asyncio.Event(), until=through)
 
     async def _approach(self, connection: asyncpg.Connection) -> None:
         """Brings every shadow near to the live one, or to the head where nothing is live yet."""
-        for projection in self.projections:
+        every: list[Projection | Group] = [*self.single, *self.groups]
+        for what in every:
+            projection = what.judged if isinstance(what, Group) else what
             while True:
                 at = await shadow.checkpoint_of(connection, shadow.home_of(projection))
                 row = await connection.fetchrow(LIVE, projection.name)
@@ -266,7 +289,7 @@ class Rebuild:
                 self.show(projection.name, "catch up", at, goal)
                 if goal - at <= NEAR_EVENTS:
                     break
-                await self._follow(projection, goal)
+                await self._follow(what, goal)
 
     async def _meet(self, connection: asyncpg.Connection) -> dict[str, int]:
         """Holds what is live where it is, and brings the shadows there; within a transaction.
@@ -274,9 +297,15 @@ class Rebuild:
         Returns the offsets of those where both are at the same now.
         """
         fed = {c.of.name for a in self.aggregates for c in a.counters.values()}
-        held = await shadow.lock(connection, [*fed, *(p.name for p in self.projections)])
+        concerned = [*fed, *(p.name for p in (*self.projections, *self.scratch))]
+        held = await shadow.lock(connection, concerned)
         met = {}
-        await asyncio.gather(*(self._follow(p, held.get(p.name, 0)) for p in self.projections))
+        # A group goes to where the foremost of its live ones is: there all of them can meet it.
+        goals = [(g, max(held.get(name, 0) for name in g.names)) for g in self.groups]
+        await asyncio.gather(
+            *(self._follow(p, held.get(p.name, 0)) for p in self.single),
+            *(self._follow(group, goal) for group, goal in goals),
+        )
         for projection in self.projections:
             offset = held.get(projection.name, 0)
             if await shadow.checkpoint_of(connection, shadow.home_of(projection)) == offset:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
 from projector.declare import Aggregate, Count, Declaration, Derived, Fed, Kept, Projection
 from projector.effects import EventByEvent
 from projector.errors import UsageError
+from projector.groups import groups_of
 from projector.settings import CORRECT
 
 GROUP: Final = "projector.projections"
@@ -96,10 +97,19 @@ def _check(declarations: Sequence[Declaration]) -> None:
                         f"{declaration.name}.{counter} counts by {count.by}, which is no column of "
                         f"{count.table}"
                     )
+                if count.unless and (count.child or count.unless not in verdicts_of(count.of)):
+                    raise UsageError(
+                        f"{declaration.name}.{counter} leaves out rows by {count.unless}, which is "
+                        f"no judged column of {count.table}"
+                    )
         elif isinstance(declaration, Derived):
             _check_derived(declaration)
         else:
             _check_table(declaration)
+            _check_judged(
+                declaration, {d.name: d for d in declarations if isinstance(d, Projection)}
+            )
+    groups_of(declarations)
 
 
 def _check_derived(derived: Derived) -> None:
@@ -115,7 +125,13 @@ def columns_of(count: Count) -> Sequence[str]:
     """The columns of the rows that are counted; none where there is no such child table."""
     if count.child is None:
         return count.of.table.columns
-    return next((c.columns for c in count.of.children if c.name == count.child), ())
+    there = (c.columns for c in count.of.children if c.name == count.child and not c.hidden)
+    return next(there, ())
+
+
+def verdicts_of(projection: Projection) -> Sequence[str]:
+    """The columns of a projection's verdicts."""
+    return projection.judged.columns if projection.judged else ()
 
 
 def _check_table(projection: Projection) -> None:
@@ -130,10 +146,23 @@ def _check_table(projection: Projection) -> None:
             raise UsageError(f"{name} has no column {column}")
     if table.columns[0] != "uri":
         raise UsageError(f"the first column of {name} must be uri")
-    if table.unique and (projection.children or table.kept or projection.also):
+    if table.unique and (projection.children or table.kept or projection.also or projection.judged):
         raise UsageError(
-            f"{name} has unique columns, and so neither child tables, nor columns kept for others, "
-            "nor further collections"
+            f"{name} has unique columns, and so neither child tables, nor judged columns, nor "
+            "columns kept for others, nor further collections"
         )
-    if clash := set(table.kept) & set(table.columns):
+    if clash := {*table.kept, *projection.decided} & set(table.columns):
         raise UsageError(f"{name} writes {', '.join(sorted(clash))}, and keeps it for others")
+
+
+def _check_judged(projection: Projection, others: Mapping[str, Projection]) -> None:
+    judged = projection.judged
+    for mark in judged.marks if judged else ():
+        if judged is None or mark.projection not in judged.after:
+            raise UsageError(f"{projection.name} is marked by {mark.projection}, but not after it")
+        other = others.get(mark.projection)
+        if other and (other.table.unique or mark.by not in other.table.columns):
+            raise UsageError(
+                f"{other.name} marks by {mark.by}, which must be a column of it; and it may have "
+                "no unique columns"
+            )

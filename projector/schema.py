@@ -16,7 +16,7 @@ from projector.declare import Fed, Kept, Projection
 from projector.effects import EventByEvent
 from projector.errors import SchemaMismatch
 from projector.home import Home, quoted
-from projector.statements import duplicates_ddl, versions_ddl
+from projector.statements import duplicates_ddl, hidden_ddl, versions_ddl
 
 CREATE_BASE: Final = """
 CREATE SCHEMA IF NOT EXISTS projector;
@@ -41,10 +41,12 @@ SELECT EXISTS (SELECT FROM pg_class
     WHERE relnamespace = to_regnamespace(quote_ident($1)) AND relkind IN ('r', 'p'))
 """
 VERSIONS: Final = "SELECT projection, version FROM projector.checkpoint"
-FED: Final = "SELECT projection, counter, by_column, child FROM projector.feed WHERE aggregate = $1"
+FED: Final = """
+SELECT projection, counter, by_column, child, unless_column FROM projector.feed WHERE aggregate = $1
+"""
 FEED: Final = """
-INSERT INTO projector.feed (projection, aggregate, counter, by_column, child)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO projector.feed (projection, aggregate, counter, by_column, child, unless_column)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 # Whoever writes the rows that are counted waits here, or is waited for.
 COUNTED: Final = """
@@ -162,6 +164,7 @@ def tables_ddl(declaration: Kept, home: Home) -> list[str]:
     ddl = statements(declaration.ddl.replace("{schema}", quoted(home.schema)))
     if isinstance(declaration, Projection):
         ddl += versions_ddl(declaration, home) + duplicates_ddl(declaration.table, home)
+        ddl += hidden_ddl(declaration, home)
     return ddl
 
 
@@ -176,10 +179,15 @@ async def _feed(connection: asyncpg.Connection, aggregate: Fed, *, whatever_is_t
     return True
 
 
-def feeds(aggregate: Fed) -> list[tuple[str, str, str, str | None]]:
-    """The projections, counters, columns and child tables by which an aggregate, or a derived
-    table, is fed."""
-    found = [(c.of.name, counter, c.by, c.child) for counter, c in aggregate.counters.items()]
+Feed = tuple[str, str, str, str | None, str | None]
+"""A projection, a counter, the column it counts by, the child table, and unless which column."""
+
+
+def feeds(aggregate: Fed) -> list[Feed]:
+    """By what an aggregate, or a derived table, is fed."""
+    found = [
+        (c.of.name, counter, c.by, c.child, c.unless) for counter, c in aggregate.counters.items()
+    ]
     return sorted(found, key=itemgetter(0, 1))
 
 

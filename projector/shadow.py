@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -108,17 +108,20 @@ def fingerprint(declaration: Declaration) -> str:
     parts = [FORM, declaration.ddl, str(declaration.version)]
     if isinstance(declaration, Projection):
         parts += [repr(declaration.table), *declaration.collections, repr(declaration.children)]
-        parts.append(_source(declaration))
+        parts.append(_source(declaration.row))
+        if declaration.judged:
+            parts += [repr((declaration.judged.decided, declaration.judged.after))]
+            parts.append(_source(declaration.judged.judge))
     else:
-        parts += [repr([(n, c.of.name, c.by, c.child) for n, c in declaration.counters.items()])]
+        parts.append(repr(schema.feeds(declaration)))
     if isinstance(declaration, Derived):
         parts += [repr([(n, source.selects) for n, source in declaration.sources.items()])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _source(projection: Projection) -> str:
+def _source(code: Callable[..., object]) -> str:
     try:
-        return inspect.getsource(inspect.getmodule(projection.row) or projection.row)
+        return inspect.getsource(inspect.getmodule(code) or code)
     except (OSError, TypeError):
         return ""
 
@@ -292,10 +295,10 @@ async def lock(connection: asyncpg.Connection, names: Sequence[str]) -> dict[str
     return {str(n): int(at) for n, at in await connection.fetch(LOCK, sorted(set(names)))}
 
 
-def feeders_of(aggregate: Fed, shadows: Sequence[str]) -> list[tuple[str, str, str, str | None]]:
-    """Who feeds an aggregate's shadow: projection, counter, column, child table; `shadows` are the
-    projections that are built as well, whose shadows feed it in their place."""
+def feeders_of(aggregate: Fed, shadows: Sequence[str]) -> list[schema.Feed]:
+    """What feeds an aggregate's shadow; `shadows` are the projections that are built as well, whose
+    shadows feed it in their place."""
     return [
-        (f"{name}@{GREEN}" if name in shadows else name, counter, by, child)
-        for name, counter, by, child in schema.feeds(aggregate)
+        (f"{fed[0]}@{GREEN}" if fed[0] in shadows else fed[0], *fed[1:])
+        for fed in schema.feeds(aggregate)
     ]

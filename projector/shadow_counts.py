@@ -18,11 +18,11 @@ from projector import derived, shadow
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.declare import Aggregate, Fed
 from projector.errors import SchemaMismatch
-from projector.home import Home, listed, quoted
+from projector.home import Home, counting, listed, quoted
 
 FEED: Final = """
-INSERT INTO projector.feed (projection, aggregate, counter, by_column, child)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO projector.feed (projection, aggregate, counter, by_column, child, unless_column)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING
 """
 CHANGED: Final = """
@@ -69,7 +69,8 @@ def count_statement(aggregate: Aggregate, into: str, bases: Mapping[str, str]) -
         )
         by = quoted(count.by)
         parts.append(
-            f"SELECT {by}::text AS k, {ones} FROM {bases[name]} WHERE {by} IS NOT NULL GROUP BY 1"
+            f"SELECT {by}::text AS k, {ones} FROM {bases[name]} WHERE {by} IS NOT NULL"
+            f"{counting(count)} GROUP BY 1"
         )
     sums = ", ".join(f"sum({quoted(n)})::bigint" for n in names)
     return (

@@ -6,7 +6,7 @@ statement finds its rows by an index on the keys it is given (invariant 9).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +28,7 @@ RETURNING edits
 """
 EDITS: Final = "SELECT edits FROM projector.checkpoint WHERE projection = $1"
 FEEDS: Final = """
-SELECT aggregate, counter, by_column, child FROM projector.feed WHERE projection = $1
+SELECT aggregate, counter, by_column, child, unless_column FROM projector.feed WHERE projection = $1
 ORDER BY 1, 2
 """
 CHECKPOINT: Final = "SELECT log_offset, version FROM projector.checkpoint WHERE projection = $1"
@@ -53,7 +53,10 @@ def live(declaration: Declaration, schema: str) -> Home:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """The statements of one projection; see `statements_of` for what each does."""
+    """The statements of one projection; see `statements_of` for what each does.
+
+    `counted` are the cells, as SQL, of the rows that statements return.
+    """
 
     counters: tuple[Counter, ...]
     counted: tuple[str, ...]
@@ -75,6 +78,7 @@ class Statements:
     promote: str | None
     relist_groups: str | None
     relist_uris: str | None
+    holders: str | None
 
 
 def split(value: int, separator: int) -> str:
@@ -87,12 +91,34 @@ def split(value: int, separator: int) -> str:
 def counters_of(projection: Projection, declarations: Sequence[Declaration]) -> tuple[Counter, ...]:
     """The counters, of all aggregates and derived tables, that this projection's rows move."""
     return tuple(
-        Counter(aggregate.name, name, count.by, count.child)
+        Counter(aggregate.name, name, count.by, count.child, count.unless)
         for aggregate in declarations
         if isinstance(aggregate, Fed)
         for name, count in aggregate.counters.items()
         if count.of.name == projection.name
     )
+
+
+def insert(table: Table, into: str, beside: Mapping[str, str]) -> str:
+    """Inserts whole rows, an array for each column, those `beside`, with their types, last."""
+    kinds = [*(table.types.get(c, "text") for c in table.columns), *beside.values()]
+    arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(kinds, 1))
+    columns = listed((*table.columns, *beside))
+    return f"INSERT INTO {into} ({columns}) SELECT * FROM unnest({arrays})"
+
+
+def hidden_ddl(projection: Projection, home: Home) -> list[str]:
+    """The DDL of the child tables that are the engine's own."""
+    found = []
+    for child in projection.children:
+        if child.hidden:
+            columns = ", ".join(f'{quoted(c)} text COLLATE "C"' for c in child.columns)
+            table, index = home.child(child), quoted(f"{child.name}_idx")
+            found += [
+                f"CREATE TABLE IF NOT EXISTS {table} ({columns})",
+                f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({quoted(child.columns[0])})",
+            ]
+    return found
 
 
 def versions_ddl(projection: Projection, home: Home) -> list[str]:
@@ -117,14 +143,18 @@ def duplicates_ddl(table: Table, home: Home) -> list[str]:
     ]
 
 
-def statements_of(projection: Projection, home: Home, counters: Sequence[Counter]) -> Statements:
-    """Makes the statements of a projection in its home, given the counters that its rows move."""
+def statements_of(
+    projection: Projection, home: Home, counters: Sequence[Counter], told: Sequence[str] = ()
+) -> Statements:
+    """Makes the statements of a projection in its home, given the counters that its rows move;
+    `told` are further columns that are returned of rows that are deleted."""
     counters = tuple(counters)
-    by = tuple(counter.by for counter in counters if counter.child is None)
-    counted = tuple(dict.fromkeys((*by, *(projection.table.unique or ()))))
+    by = tuple(counter.cell for counter in counters if counter.child is None)
+    further = map(quoted, (*(projection.table.unique or ()), *told))
+    counted = tuple(dict.fromkeys((*by, *further)))
     make = _Maker(projection, home, counters, counted)
     claims = projection.table.unique is not None
-    keeps = bool(projection.table.kept)
+    keeps = bool(projection.kept)
     return Statements(
         counters=counters,
         counted=counted,
@@ -137,8 +167,8 @@ def statements_of(projection: Projection, home: Home, counters: Sequence[Counter
         put_versions=make.put_versions(),
         delete=make.delete(),
         delete_duplicates=make.remove_duplicates("uri") if claims else None,
-        kept=kept_statement(projection.table, home) if keeps else None,
-        keep=keep_statement(projection.table, home) if keeps else None,
+        kept=kept_statement(projection, home) if keeps else None,
+        keep=keep_statement(projection, home) if keeps else None,
         taken=make.taken(),
         held=make.held(),
         shelve=make.shelve(),
@@ -146,6 +176,7 @@ def statements_of(projection: Projection, home: Home, counters: Sequence[Counter
         promote=make.promote() if claims else None,
         relist_groups=make.relist(by_group=True) if claims else None,
         relist_uris=make.relist(by_group=False) if claims else None,
+        holders=make.holders() if claims else None,
     )
 
 
@@ -166,14 +197,16 @@ class _Maker:
         self.list = home.list(table)
         self._own = [counter for counter in counters if counter.child is None]
         self.columns = listed(table.columns)
-        self.returning = listed(counted) or "uri"
+        self.returning = ", ".join(counted) or "uri"
+        verdicts = projection.judged.columns if projection.judged else ()
+        self.verdicts = dict.fromkeys(verdicts, "boolean")
         self.values = listed(table.columns, "r.")
         kinds = [table.types.get(column, "text") for column in table.columns]
         arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(kinds, 1))
         self.rows = f"unnest({arrays}) AS r({self.columns})"
         unique = table.unique or ()
-        arrays = ", ".join(f"${i}::text[]" for i in range(1, len(unique) + 1))
-        self.groups = f"(SELECT DISTINCT * FROM unnest({arrays}) AS g({listed(unique)})) AS g"
+        self.claims = ", ".join(f"${i}::text[]" for i in range(1, len(unique) + 1))
+        self.groups = f"(SELECT DISTINCT * FROM unnest({self.claims}) AS g({listed(unique)})) AS g"
         self.same_group = " AND ".join(f"{{0}}.{quoted(c)} = {{1}}.{quoted(c)}" for c in unique)
 
     def remove_accounts(self) -> str:
@@ -242,9 +275,20 @@ class _Maker:
 
     def shelve(self) -> str:
         """Puts rows on the shelf, from where they compete for their claim; without claims, into
-        the table at once."""
-        into = self.shelf if self.table.unique else self.base
-        return f"INSERT INTO {into} ({self.columns}) SELECT {self.values} FROM {self.rows}"
+        the table at once, with the verdicts on them, an array for each column after the others."""
+        if self.table.unique:
+            return (
+                f"INSERT INTO {self.shelf} ({self.columns}) SELECT {self.values} FROM {self.rows}"
+            )
+        return insert(self.table, self.base, self.verdicts)
+
+    def holders(self) -> str:
+        """Of claims, an array for each column, those that have a holder, and its uri."""
+        unique = self.table.unique or ()
+        return (
+            f"SELECT {listed(unique, 'r.')}, t.uri FROM unnest({self.claims})"
+            f" AS r({listed(unique)}) {self._holder('r')}"
+        )
 
     def _holder(self, of: str) -> str:
         """Joins, as `t`, the row that holds the claim that `of` has; for `of` whose claim is free,

@@ -153,7 +153,8 @@ async def _moved(
     if isinstance(declaration, Fed):
         return [(declaration.table, schema)]
     name, table = live(declaration, schema), declaration.table
-    engine = {name.shelf(table), name.versions(declaration)}
+    hidden = (name.child(child) for child in declaration.children if child.hidden)
+    engine = {name.shelf(table), name.versions(declaration), *hidden}
     moved = []
     for relation in await shadow.tables_in(connection, shadow.home_of(declaration)):
         own = f"{quoted(name.engine)}.{quoted(relation)}" in engine

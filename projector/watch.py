@@ -80,8 +80,8 @@ class Watch:
     `only` are the at-uris to look at, None for all of the account; of other records nothing is
     known, and `strayed` says whether a record looked at ever counted for another key, so that
     those others may have had a say in it. `counted` has the uris of the rows that count for the key
-    by now, and `changed_at` of each uri the offset at which it last began or ceased to. `repeats`
-    is how many events said nothing new.
+    by now, and `changed_at` of each uri the offset at which it last began or ceased to; those of
+    `uncounted` never do. `repeats` is how many events said nothing new.
     """
 
     def __init__(
@@ -91,8 +91,10 @@ class Watch:
         *,
         only: Collection[str] | None = None,
         refused: Collection[int] = (),
+        uncounted: Collection[str] = (),
         decode: Callable[[Event], Row | None] | None = None,
     ) -> None:
+        self._uncounted = uncounted
         self.only = only
         self.movements: list[Movement] = []
         self.counted: set[str] = set()
@@ -177,7 +179,9 @@ class Watch:
     def _counts(self, group: dict[str, Row]) -> str | None:
         """The uri of the group's row, where that counts for the key."""
         uri = self._first(group)
-        return uri if uri is not None and self._key in self._keys_of(group[uri]) else None
+        if uri is None or uri in self._uncounted:
+            return None
+        return uri if self._key in self._keys_of(group[uri]) else None
 
     def _first(self, group: dict[str, Row]) -> str | None:
         return min(group, key=lambda uri: (str(group[uri][self._at]), uri), default=None)

@@ -6,14 +6,16 @@ import asyncio
 import itertools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import asyncpg
 import pytest
 
 from projector.database import Database
 from projector.embedded_postgres import CONFIGURATION, EmbeddedPostgres
+from tests.support.court import Court
 from tests.support.harness import Stage
 from tests.support.postgres import FAST, binaries_of
 
@@ -63,7 +65,21 @@ def runner() -> Iterator[asyncio.Runner]:
 def stage(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Stage]:
     """All projectors in hand over one database, for a module of many small examples: it is
     emptied for each, since making one each would cost more than all the rest."""
+    yield from _opened(postgres, runner, Stage)
 
+
+@pytest.fixture(scope="module")
+def court(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Court]:
+    """The same, where posts are judged."""
+    yield from _opened(postgres, runner, Court)
+
+
+S = TypeVar("S", bound=Stage)
+
+
+def _opened(
+    postgres: EmbeddedPostgres, runner: asyncio.Runner, kind: Callable[[Database], S]
+) -> Iterator[S]:
     async def admin(statement: str) -> None:
         connection = await asyncpg.connect(postgres.url())
         await connection.execute(statement)
@@ -71,7 +87,8 @@ def stage(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Stage]
 
     name = f"stage_{os.getpid()}_{next(_numbers)}"
     runner.run(admin(f"CREATE DATABASE {name}"))
-    stage = runner.run(Stage(Database(postgres.url(name))).open())
+    stage = kind(Database(postgres.url(name)))
+    runner.run(stage.open())
     yield stage
     runner.run(stage.close())
     runner.run(admin(f"DROP DATABASE {name} WITH (FORCE)"))

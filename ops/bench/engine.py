@@ -11,11 +11,12 @@ import asyncpg
 
 from events.event import Event
 from projector.aggregate import Merger
-from projector.apply import Step, TableWriter
+from projector.apply import TableWriter
 from projector.declare import Aggregate, Declaration, Projection
 from projector.fold import Folder, Window
 from projector.settings import Settings
 from projector.statements import live
+from projector.windows import Step
 
 
 @dataclass(slots=True)

@@ -103,7 +103,7 @@ def _named(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
     """A row's columns, and its child rows by their tables."""
     width = len(COLUMNS)
     return dict(zip(COLUMNS, row, strict=False)), {
-        child.name: cell or () for child, cell in zip(EMBED_TABLES, row[width:], strict=True)
+        child.name: cell or () for child, cell in zip(EMBED_TABLES, row[width:], strict=False)
     }
 
 

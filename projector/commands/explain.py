@@ -178,8 +178,9 @@ async def history(
     async with _connected(common, "history", ()) as connection:
         with progress() as report:
             course = await read_history(
-                connection, found, key, since=since, until=until, report=report
-            )
+                connection, found, key, since=since, until=until, report=report,
+                schema=settings().schema,
+            )  # fmt: skip
     for path, _ in files:
         write_plot(course, path)
     if common.json:

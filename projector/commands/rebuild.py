@@ -19,7 +19,8 @@ from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.moments import offset_at
 from projector.output import console, errors, print_json, table
-from projector.rebuild import DIFFERENCES_MAX, Options, Outcome, Rebuild
+from projector.rebuild import DIFFERENCES_MAX, Rebuild
+from projector.rebuilding import Options, Outcome
 from projector.registry import chosen as chosen_names
 
 

@@ -17,10 +17,10 @@ from projector.declare import Aggregate, Declaration, Projection
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import UsageError
 from projector.heal import HEAL_SETTINGS
+from projector.loop import read_checkpoint
 from projector.mend import Mender, Patch
 from projector.moments import offset_at
 from projector.output import console, errors, print_json
-from projector.projectors import read_checkpoint
 from projector.registry import chosen as chosen_names
 from projector.replay import Replay
 

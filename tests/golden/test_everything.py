@@ -15,7 +15,7 @@ import pytest
 
 from projector.database import Database
 from projector.declare import Aggregate
-from tests.golden.test_golden import FLAGS, SETS, golden_events, lines_of
+from tests.golden.test_golden import SETS, golden_events, lines_of
 from tests.support import engine
 from tests.support.shared import SHARED_DATA
 
@@ -49,8 +49,8 @@ def golden(name: str) -> dict[str, Rows]:
 
 
 def cleaned(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without the flags of gates; JSON columns as values."""
-    row = {c: v for c, v in row.items() if c not in FLAGS}
+    """The row with JSON columns as values."""
+    row = dict(row)
     for column in ("langs", "tags"):
         if isinstance(row.get(column), str):
             row[column] = json.loads(row[column])

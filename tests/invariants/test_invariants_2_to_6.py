@@ -13,12 +13,13 @@ import pytest
 
 import projections
 from events.event import Event
-from projector.apply import Step, TableWriter
+from projector.apply import TableWriter
 from projector.daemon import Daemon
 from projector.database import Database
 from projector.errors import CheckpointMoved
 from projector.settings import Settings
 from projector.statements import counters_of, live, statements_of
+from projector.windows import Step
 from tests.golden.test_golden import golden_events
 from tests.support import engine
 from tests.support.harness import EMPTIED, PROJECTIONS, Hand, Stage, TableHand, everything_of

@@ -10,11 +10,12 @@ import asyncpg
 import pytest
 
 from events.event import Event
-from projector.apply import Probed, Step, TableWriter
+from projector.apply import TableWriter
 from projector.database import APPLY_SETTINGS, Database
 from projector.fold import Folded, Folder, Window
 from projector.formation import Formation
 from projector.statements import EDITS, live
+from projector.windows import Probed, Step
 from tests.support.clock import Clock
 from tests.support.engine import DECLARATIONS, create
 from tests.support.histories import LIKE, made

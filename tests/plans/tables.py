@@ -7,8 +7,10 @@ from functools import partial
 from typing import Final
 
 from projector.aggregate import merge_statement, prune_statement
-from projector.apply import joined_columns
+from projector.answers import cells_statement, children_statement
+from projector.apply import TableWriter, joined_columns
 from projector.declare import Aggregate, Projection
+from projector.marking import mark_statement
 from projector.statements import counters_of, live, statements_of
 from tests.plans.guards import Guard, Window
 from tests.plans.plan import Values
@@ -93,6 +95,9 @@ class Parameters:
     def revisions(self, numbers: Sequence[int]) -> Values:
         return (*self.uris(numbers), ["3m00000000000"] * len(numbers))
 
+    def marked(self, numbers: Sequence[int]) -> Values:
+        return (*self.uris(numbers), *(["true"] * len(numbers) for _ in self.projection.kept))
+
     def claims(self, numbers: Sequence[int]) -> Values:
         return tuple(zip(*sorted(set(map(self.claim, numbers))), strict=True))
 
@@ -102,6 +107,13 @@ class Parameters:
 
     def rows(self, numbers: Sequence[int]) -> Values:
         return tuple(zip(*[row_of(self.projection, i) for i in numbers], strict=True))
+
+    def judged(self, numbers: Sequence[int]) -> Values:
+        judged = self.projection.judged
+        return (
+            *self.rows(numbers),
+            *([True] * len(numbers) for _ in (judged.columns if judged else ())),
+        )
 
     def keys(self, numbers: Sequence[int], record: str = "") -> Values:
         columns = zip(*map(self.claim, numbers), strict=True)
@@ -141,7 +153,7 @@ def of_projection(projection: Projection) -> Iterator[tuple[str, Guard]]:
     yield from guard("delete", of(held, values.uris) | of(new, values.uris), *pkeys, pages=7)
     rivals = of(contested, values.rivals)
     yield from guard("delete_duplicates", rivals, *pkeys, listed, pages=13)
-    yield from guard("shelve", of(new, values.rows), pages=13)
+    yield from guard("shelve", of(new, values.judged), pages=13)
     claims: dict[str, Window] = {}
     for numbers in (held, contested, unheld, new):
         claims |= of(numbers, values.claims)
@@ -149,6 +161,9 @@ def of_projection(projection: Projection) -> Iterator[tuple[str, Guard]]:
     yield from guard("promote", claims, waiting, claim, *pkeys, listed, pages=38)
     yield from guard("relist_groups", claims, waiting, claim, listed, pages=28)
     yield from guard("relist_uris", rivals, *pkeys, claim, listed, pages=28)
+    yield from guard("holders", of(held, values.claims) | of(new, values.claims), claim, pages=8)
+    yield from guard("kept", of(held, values.uris), *pkeys, pages=4)
+    yield from guard("keep", of(held, values.marked), *pkeys, pages=32)
 
     def account_of(turn: int, _keys: int) -> Values:
         return ([writer(turn)],)
@@ -165,6 +180,29 @@ def of_projection(projection: Projection) -> Iterator[tuple[str, Guard]]:
     yield from guard("remove_accounts", through, *own, keys=ACCOUNT_ROWS, pages=6)
     yield from guard("remove_account_duplicates", one, *losers, keys=ACCOUNT_ROWS, pages=2)
     yield from guard("forget_account", uris, revised, keys=ACCOUNT_ROWS, pages=2)
+
+
+def of_judging(projection: Projection) -> Iterator[Guard]:
+    """The guards of the statements that answer a judge, and that mark."""
+    writer, values = TableWriter(projection, live(projection, SCHEMA)), Parameters(projection)
+    assert projection.judged is not None
+    name, pkey = projection.name, f"{projection.table.name}_pkey"
+    uris = of(held, values.uris) | of(new, values.uris)
+    make = partial(Guard, role="apply", grows=True)
+    cells_of = cells_statement(writer, ("replyRoot", *projection.judged.columns))
+    yield make(f"{name}: cells", cells_of, uris, frozenset({pkey}))
+    for child in projection.children:
+        if child.hidden:
+            sql, index = children_statement(writer, child.name), f"{child.name}_idx"
+            yield make(f"{name}: {child.name}", sql, uris, frozenset({index}))
+
+    def marked(numbers: Sequence[int]) -> Values:
+        return (*values.uris(numbers), [True] * len(numbers))
+
+    for mark in projection.judged.marks:
+        sql = mark_statement(writer, mark.column)
+        windows = of(held, marked) | of(new, marked)
+        yield make(f"{name}: {mark.column}", sql, windows, frozenset({pkey}), pages_per_key=32)
 
 
 def of_crowded_claims(projection: Projection) -> Iterator[Guard]:
@@ -198,5 +236,6 @@ def of_aggregate(aggregate: Aggregate) -> Iterator[Guard]:
 TABLES: Final = [
     *(guard for projection in PROJECTIONS for _, guard in of_projection(projection)),
     *(g for p in PROJECTIONS if p.table.unique for g in of_crowded_claims(p)),
+    *(g for p in PROJECTIONS if p.judged for g in of_judging(p)),
     *(guard for aggregate in AGGREGATES for guard in of_aggregate(aggregate)),
 ]

@@ -19,7 +19,8 @@ from projector.daemon import Daemon
 from projector.database import Database
 from projector.declare import Aggregate, Count
 from projector.errors import SchemaMismatch, UsageError
-from projector.rebuild import Options, Rebuild
+from projector.rebuild import Rebuild
+from projector.rebuilding import Options
 from projector.settings import Settings
 from tests.extend.test_new_projection import block_agg, blocks
 from tests.golden.test_golden import golden_events, lines_of

@@ -35,6 +35,11 @@ POINTS: dict[str, Point] = {
     "apply.halving": Point("daemon", "The window fails, and is halved again.", 2),
     "apply.halved": Point("daemon", "Windows begin after the part that was committed.", 3),
     "apply.isolated": Point("daemon", "The letter is there, the event passed."),
+    "group.moved": Point("daemon", "All checkpoints and tables are as before the window.", 8),
+    "group.written": Point("daemon", "The same: nothing of any of them is there.", 8),
+    "group.committed": Point(
+        "daemon", "The window is there whole, in all of them, or not at all.", 8
+    ),
     "merge.added": Point("daemon", "The deltas wait in the outbox, the counters lack them.", 4),
     "merge.written": Point("daemon", "The same.", 4),
     "merge.committed": Point("daemon", "The deltas are gone, and counted once.", 4),

@@ -101,7 +101,10 @@ def table_names(declarations: Sequence[Declaration]) -> list[str]:
     names = ["duplicate_record"]
     for declaration in declarations:
         if isinstance(declaration, Projection):
-            names += [declaration.table.name, *(child.name for child in declaration.children)]
+            names += [
+                declaration.table.name,
+                *(child.name for child in declaration.children if not child.hidden),
+            ]
         else:
             names.append(declaration.table)
     return names

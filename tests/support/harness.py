@@ -12,14 +12,15 @@ import asyncpg
 from events.event import Batch, Event
 from events.log import Appender, read_head
 from projector.aggregate import Merger, audit
-from projector.apply import Step, TableWriter
+from projector.apply import TableWriter
 from projector.database import APPLY_SETTINGS, Database
 from projector.declare import Aggregate, Fed, Projection
 from projector.derived import Refresher
 from projector.errors import CheckpointMoved
-from projector.fold import Folder, Window
-from projector.projectors import Prepared
+from projector.fold import Folded, Folder, Window
+from projector.loop import Prepared
 from projector.statements import live
+from projector.windows import Step
 from tests.support.engine import AGGREGATES, DECLARATIONS, KEYS, create, order, rows_of, table_names
 from tests.support.logs import read_events
 
@@ -29,6 +30,7 @@ CLAIMING = [p for p in PROJECTIONS if p.table.unique]
 HIDDEN = [
     *(f'projector."version_{p.name}"' for p in PROJECTIONS),
     *(f'projector."duplicate_{p.table.name}"' for p in CLAIMING),
+    *(f'projector."{c.name}"' for p in PROJECTIONS for c in p.children if c.hidden),
 ]
 """The engine's own tables beside those of the projections."""
 
@@ -40,7 +42,7 @@ EMPTIED = [
     "projector.lease",
     *HIDDEN,
     *(f'bsky."{p.table.name}"' for p in PROJECTIONS),
-    *(f'bsky."{c.name}"' for p in PROJECTIONS for c in p.children),
+    *(f'bsky."{c.name}"' for p in PROJECTIONS for c in p.children if not c.hidden),
     *(f"bsky.{name}" for name in KEYS),
     "bsky.duplicate_record",
 ]
@@ -190,7 +192,7 @@ class TableHand(Hand):
         self.projection = projection
         self.writer = TableWriter(projection, live(projection, "bsky"))
         self.folder = Folder(projection)
-        self.ahead: Prepared | None = None
+        self.ahead: Prepared[Folded] | None = None
         self.steps = 0
 
     async def step(self, events: int) -> bool:
@@ -210,11 +212,11 @@ class TableHand(Hand):
             self.writer.meanwhile(self.ahead.probed, folded)
         return True
 
-    def prepared(self, after: int, events: int) -> Prepared | None:
+    def prepared(self, after: int, events: int) -> Prepared[Folded] | None:
         window = self.stage.window(after, events, self.projection)
         return Prepared(*self.folder.fold_beginning(window), None) if window else None
 
-    async def looked_up(self, after: int, events: int) -> Prepared | None:
+    async def looked_up(self, after: int, events: int) -> Prepared[Folded] | None:
         self.steps += 1
         prepared = self.prepared(after, events)
         if prepared is None or not self.steps % 3:
@@ -250,12 +252,16 @@ class Stage:
     async def open(self) -> Stage:
         """Makes the schema and the connections."""
         await create(self.database)
+        await self.connect()
+        return self
+
+    async def connect(self) -> None:
+        """Makes the connections, and the hands."""
         self.admin = await self.database.connect("test admin")
         self.auditor = await self.database.connect("test auditor")
         self.prober = await self.database.connect("test probe", **APPLY_SETTINGS)
         self.hands = self.new_hands()
         self.rivals = self.new_hands()
-        return self
 
     def new_hands(self) -> list[Hand]:
         """A projector each for all projections and aggregates."""
@@ -281,6 +287,10 @@ class Stage:
     async def begin(self, events: Sequence[Event]) -> None:
         """Empties the database and puts the events into the log."""
         await reset(self.admin)
+        await self.begun(events)
+
+    async def begun(self, events: Sequence[Event]) -> None:
+        """Puts the events into the log of the database, which was emptied."""
         self.log = []
         for hand in (*self.hands, *self.rivals):
             hand.checkpoint = None

@@ -9,7 +9,8 @@ from typing import Any
 from projector.as_of import AsOf
 from projector.database import Database
 from projector.declare import Declaration
-from projector.rebuild import Options, Outcome, Rebuild
+from projector.rebuild import Rebuild
+from projector.rebuilding import Options, Outcome
 from projector.settings import Settings
 from tests.support.engine import DECLARATIONS
 

@@ -220,17 +220,17 @@ def test_sample_rows() -> None:
     lists = ('["en","pt-BR"]', '["a","b"]')
     made = row_of(post())
     assert made[2:12] == (DID, "text", *reference, *reference, *at, *lists)
-    # The child tables: image, external, record, video, gallery image, quote.
+    # The child tables: image, external, record, video, gallery image, quote, mention.
     image, record = (made[0], "0", BLOB_CID, "a"), (made[0], *reference)
     quote = (made[0], CID, *reference, *at)
-    assert made[12:] == ((image,), None, (record,), None, None, (quote,))
+    assert made[12:] == ((image,), None, (record,), None, None, (quote,), ((made[0], DID),))
     bare = {"$type": "app.bsky.feed.post", "text": "", "createdAt": MOMENT}
-    assert row_of(bare)[3:] == ("", None, None, None, None, *at, None, None, *[None] * 6)
+    assert row_of(bare)[3:] == ("", None, None, None, None, *at, None, None, *[None] * 7)
 
 
 def test_every_kind_of_embed_has_its_rows() -> None:
     uri, ref = row_of(post())[0], (REF["uri"], CID)
-    made = {kind: row_of(post(embed=embed(kind)))[12:] for kind in EMBEDS}
+    made = {kind: row_of(post(embed=embed(kind)))[12:18] for kind in EMBEDS}
     page = (uri, "https://example.com", "t", "d", BLOB_CID)
     image = (uri, "0", BLOB_CID, "a")
     assert made["images"] == ((image,), None, None, None, None, None)
@@ -245,7 +245,7 @@ def test_every_kind_of_embed_has_its_rows() -> None:
     rows = row_of(post(embed=embed("gallery", items=items)))[16]
     assert [row[1] for row in rows] == ["0", "2"]
     other = {"uri": f"at://{DID}/app.bsky.graph.list/x", "cid": CID}
-    assert row_of(post(embed=embed("record", record=other)))[12:] == (
+    assert row_of(post(embed=embed("record", record=other)))[12:18] == (
         None, None, ((uri, other["uri"], CID),), None, None, None)  # fmt: skip
 
 
