@@ -8,18 +8,17 @@ from operator import itemgetter
 
 import asyncpg
 
-from events.crashpoints import crash_point
+from projector.committing import Applied, Step, commit_window
 from projector.copying import copy_children, copy_rows
 from projector.declare import Projection, Row
-from projector.errors import CheckpointMoved, Corruption
-from projector.fold import Folded, Letter
+from projector.errors import Corruption
+from projector.fold import Burial, Folded, Letter
 from projector.home import Counter, Home
 from projector.moves import Moves
 from projector.outbox import joined_columns, put_deltas
 from projector.statements import (
     EDITS,
     FEEDS,
-    MOVE_CHECKPOINT,
     NOTIFY_OUTBOX,
     PUT_LETTER,
     statements_of,
@@ -27,25 +26,6 @@ from projector.statements import (
 
 Cells = asyncpg.Record | tuple[str | None, ...]
 """The counted columns of one row, from Postgres or from the row we sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A move of the checkpoint from `after` to `through`, past `events` events of concern."""
-
-    after: int
-    through: int
-    events: int
-    events_per_second: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What a window did: rows put into and taken out of the table, keys whose counts changed."""
-
-    inserted: int
-    deleted: int
-    deltas: int
 
 
 @dataclass(slots=True)
@@ -94,6 +74,7 @@ class TableWriter:
     def meanwhile(self, probed: Probed, applied: Folded) -> None:
         """Adds what a window that was applied since may have taken."""
         probed.taken.update(applied.gone)
+        probed.taken.update(applied.buried)
         for rows in (applied.fresh, applied.changed):
             probed.taken.update(map(itemgetter(0), rows))
             if self.claim_at:
@@ -118,22 +99,18 @@ class TableWriter:
         `CheckpointMoved` when the checkpoint is not at `step.after` (invariant 2), and `Corruption`
         when the tables contradict each other.
         """
+
+        async def write(edits: int) -> Applied:
+            if self._feeds_at != edits:
+                await self.read_feeds(connection)
+                self._feeds_at = edits
+            valid = probed if probed is not None and probed.edits == edits else None
+            return await self.write(connection, folded, step.through, valid)
+
         try:
-            async with connection.transaction():
-                # First, so that of two owners the second waits here and then knows.
-                edits = await self._move_checkpoint(connection, step)
-                # Recovery: the checkpoint is where it was, and the window is applied.
-                crash_point("apply.moved")
-                if probed is not None and probed.edits != edits:
-                    probed = None
-                if self._feeds_at != edits:
-                    await self.read_feeds(connection)
-                    self._feeds_at = edits
-                applied = await self.write(connection, folded, step.through, probed)
-                crash_point("apply.written")  # Recovery: the same; no row, no delta is there.
-            # Recovery: all is there, or, the commit being lazy, nothing; the checkpoint tells.
-            crash_point("apply.committed")
-            return applied
+            return await commit_window(
+                connection, self.home.name, self.projection.version, step, write
+            )
         except asyncpg.UniqueViolationError as error:
             if probed is not None:
                 return await self.apply(connection, step, folded)
@@ -141,20 +118,6 @@ class TableWriter:
                 f"{self.home.name}: {error.message}; its tables contradict each other, "
                 "rebuild the projection"
             ) from error
-
-    async def _move_checkpoint(self, connection: asyncpg.Connection, step: Step) -> int:
-        edits = await connection.fetchval(
-            MOVE_CHECKPOINT,
-            self.home.name,
-            self.projection.version,
-            step.after,
-            step.through,
-            step.events,
-            step.events_per_second,
-        )
-        if edits is None:
-            raise CheckpointMoved(self.home.name)
-        return int(edits)
 
     async def write(
         self,
@@ -173,7 +136,10 @@ class TableWriter:
         removed = 0
         if folded.removed_accounts:
             removed = await work.remove_accounts(folded.removed_accounts, through)
-        await work.write(folded.gone, folded.fresh, folded.changed)
+        await work.write(folded)
+        if folded.buried:
+            revs = {uri: grave.rev for uri, grave in folded.buried.items() if grave.rev}
+            await _Work(connection, self, revs, None).bury(folded.buried)
         deltas = await put_deltas(
             connection, self.home.name, self.sql.counters, work.moves.tally, through
         )
@@ -235,20 +201,35 @@ class _Work:
             removed += int(await fetch(self.sql.remove_accounts, accounts, through))
         return removed
 
-    async def write(self, gone: list[str], fresh: list[Row], changed: list[Row]) -> None:
+    async def write(self, folded: Folded) -> None:
         """Writes what is newer than what the tables have; notes the revisions they are at now."""
-        stale = await self._stale([*gone, *(row[0] for row in changed)])
+        gone = folded.gone
+        if folded.rowless:
+            gone = gone + await self._known(folded.rowless)
+        stale = await self._stale([*gone, *(row[0] for row in folded.changed)])
         gone = [uri for uri in gone if uri not in stale]
-        changed = [row for row in changed if row[0] not in stale]
+        changed = [row for row in folded.changed if row[0] not in stale]
         if gone:
             await self.delete(gone)
-        if fresh:
-            changed = changed + await self._contested(await self.insert_new(fresh))
+        if folded.fresh:
+            changed = changed + await self._contested(await self.insert_new(folded.fresh))
         if changed:
             await self.replace(changed)
         if self.groups:
             await self.settle()
         await self._note_revs([*gone, *(row[0] for row in changed)])
+
+    async def bury(self, buried: Mapping[str, Burial]) -> None:
+        """Notes the deletion of records whose rows stay, where it is newer than what is known."""
+        assert self.sql.bury
+        stale = await self._stale(list(buried))
+        times = {uri: grave.time for uri, grave in buried.items() if uri not in stale}
+        await self.connection.execute(self.sql.bury, list(times), list(times.values()))
+        await self._note_revs(list(times))
+
+    async def _known(self, uris: list[str]) -> list[str]:
+        """Those of which the tables know anything."""
+        return [row[0] for row in await self.connection.fetch(self.sql.known, uris)]
 
     async def _stale(self, uris: list[str]) -> set[str]:
         """Those records of which the tables have this revision, or a later one, already."""

@@ -13,7 +13,7 @@ from projector.archiving import Housekeeper
 from projector.auditor import Auditor
 from projector.compat import WINDOW_EVENTS_MAX, EventProjector
 from projector.database import Database, is_transient, one_line, retrying
-from projector.declare import Fed, Kept, Projection, Row
+from projector.declare import AccountProjection, Fed, Kept, Projection, Row
 from projector.effects import EventByEvent
 from projector.errors import CheckpointMoved
 from projector.failures import note_failure
@@ -52,7 +52,7 @@ class Daemon:
         self.database = database
         self.settings = settings
         chosen = [d for d in declarations if not only or d.name in only]
-        projections = [d for d in chosen if isinstance(d, Projection)]
+        projections = [d for d in chosen if isinstance(d, (Projection, AccountProjection))]
         self.reader = LogReader(
             database,
             [c for p in projections for c in p.collections],
@@ -124,7 +124,9 @@ class Daemon:
         self.prober = Prober(database, self.keeper, proven, settings)
         self._unsettled = {table.name for table in self.tables}
 
-    def _on_rows(self, projection: Projection) -> Callable[[Sequence[Row]], None]:
+    def _on_rows(
+        self, projection: Projection | AccountProjection
+    ) -> Callable[[Sequence[Row]], None]:
         if self.movers is None or self.movers.of != projection.name:
             return lambda _: None
         return self.movers.take

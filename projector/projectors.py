@@ -13,8 +13,10 @@ import asyncpg
 
 from events.crashpoints import crash_point
 from projector import tally
+from projector.account import AccountWriter, tools_of
 from projector.aggregate import Merged, Merger
-from projector.apply import Applied, Probed, Step, TableWriter
+from projector.apply import Probed, TableWriter
+from projector.committing import Applied, Step, read_checkpoint
 from projector.database import (
     APPLY_SETTINGS,
     Database,
@@ -23,15 +25,14 @@ from projector.database import (
     is_transient,
     one_line,
 )
-from projector.declare import Aggregate, Fed, Kept, Projection, Row
+from projector.declare import AccountProjection, Aggregate, Fed, Projection, Row
 from projector.derived import Homes, Refresher
-from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
-from projector.fold import Folded, Folder, Letter, Window
+from projector.errors import CheckpointMoved, Corruption
+from projector.fold import Folded, Letter, Window
 from projector.formation import Formation
 from projector.home import Home
 from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
-from projector.statements import CHECKPOINT
 from projector.telemetry import apply_span, is_recorded, merge_span
 from projector.window_traces import keep_merge, keep_window
 
@@ -43,7 +44,6 @@ REST_SECONDS_MAX: Final = 1.0
 REST_SECONDS_LIVE_MAX: Final = 0.02
 """The longest rest after a merge of fewer than `MANY_DELTAS`, as they are at the log's tail."""
 MANY_DELTAS: Final = 2_000
-
 
 IDLE_SECONDS: Final = 0.5
 """How long, at the log's head, a checkpoint may stay behind events that are of no concern."""
@@ -60,25 +60,6 @@ class Prepared:
     probed: Probed | None
 
 
-async def read_checkpoint(
-    connection: asyncpg.Connection, declaration: Kept, name: str | None = None
-) -> int:
-    """The offset through which a projection has been applied, at home under `name`.
-
-    Raises `SchemaMismatch` when the database has it not, or in another version.
-    """
-    name, version = name or declaration.name, declaration.version
-    row = await connection.fetchrow(CHECKPOINT, name)
-    if row is None:
-        raise SchemaMismatch(f"{name} has no checkpoint; run: projector init")
-    if row["version"] != version:
-        raise SchemaMismatch(
-            f"{name} is of version {row['version']} in the database and {version} in this program; "
-            f"run: projector rebuild {name}, or use the program of that version"
-        )
-    return int(row["log_offset"])
-
-
 class TableProjector:
     """Applies one projection, window after window: while Postgres applies one, reads the next.
 
@@ -87,7 +68,7 @@ class TableProjector:
 
     def __init__(
         self,
-        projection: Projection,
+        projection: Projection | AccountProjection,
         database: Database,
         reader: LogReader,
         *,
@@ -101,14 +82,13 @@ class TableProjector:
         self.projection = projection
         self.database = database
         self.reader = reader
-        self.writer = TableWriter(projection, home)
+        self.writer, self._folder = tools_of(projection, home)
         self.pace = window
         self.formation = formation or Formation(window.events_max)
         self.on_deltas = on_deltas
         self.on_rows = on_rows
         self.checkpoint = 0
         self.rate = Rate()
-        self._folder = Folder(projection)
         self._probing: asyncpg.Connection | None = None
 
     async def run(self, stop: asyncio.Event, until: int | None = None) -> None:
@@ -138,7 +118,7 @@ class TableProjector:
                 # A window that was halved may have left what its own fold does not tell.
                 probed = prepared.probed if whole else None
                 if probed is not None and before is not None:
-                    self.writer.meanwhile(probed, before)
+                    _rows(self.writer).meanwhile(probed, before)
                 whole = await self._apply(connection, prepared, probed)
                 before = prepared.folded
         finally:
@@ -185,7 +165,7 @@ class TableProjector:
         try:
             if self._probing is None or self._probing.is_closed():
                 self._probing = await self.database.connect(f"probe {self.name}", **APPLY_SETTINGS)
-            return await self.writer.probe(self._probing, folded)
+            return await _rows(self.writer).probe(self._probing, folded)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             log.debug("%s: not probed ahead: %s", self.name, one_line(error))
             return None
@@ -251,7 +231,10 @@ class TableProjector:
             traceparent = span.traceparent()
             if traceparent is not None:
                 await keep_window(connection, self.name, window, traceparent)
-            applied = await self.writer.apply(connection, step, folded, probed)
+            if isinstance(self.writer, AccountWriter):
+                applied = await self.writer.apply(connection, step, folded)
+            else:
+                applied = await self.writer.apply(connection, step, folded, probed)
             self._count(window, folded, applied, time.monotonic() - begun)
             span.did(
                 rows_inserted=applied.inserted,
@@ -274,6 +257,12 @@ class TableProjector:
         tally.WINDOW_SECONDS.add(seconds, name, trace_id=tally.current_trace())
         for letter in folded.letters:
             tally.LETTERS_MADE.add(1, name, letter.reason)
+
+
+def _rows(writer: TableWriter | AccountWriter) -> TableWriter:
+    """The writer of a projection whose rows are looked up ahead."""
+    assert isinstance(writer, TableWriter)
+    return writer
 
 
 class AggregateProjector:

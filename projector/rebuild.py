@@ -17,16 +17,17 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, shadow, shadow_counts, swap
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all
+from projector.building import Building, Show, Site, build_all, found
 from projector.compare import Comparison
 from projector.database import Database, close_quietly, one_line
-from projector.declare import Declaration, Fed, Projection
+from projector.declare import AccountProjection, Declaration, Fed, Projection
 from projector.errors import CannotConnect, SchemaMismatch
 from projector.home import Home
 from projector.lease import LeaseKeeper
 from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
+from projector.schema import FOREIGN_VERSION
 from projector.settings import Settings, cores
 from projector.statements import live
 
@@ -88,18 +89,22 @@ class Rebuild:
         self.projections = [
             d for d in declarations if isinstance(d, Projection) and d.name in names
         ]
+        self.accounts = [
+            d for d in declarations if isinstance(d, AccountProjection) and d.name in names
+        ]
+        self.tables: list[Projection | AccountProjection] = [*self.projections, *self.accounts]
         rebuilt = {p.name for p in self.projections}
         self.aggregates = [
             d for d in declarations
             if isinstance(d, Fed)
             and (d.name in names or rebuilt & {c.of.name for c in d.counters.values()})
         ]  # fmt: skip
-        self.everything: list[Declaration] = [*self.projections, *self.aggregates]
+        self.everything: list[Declaration] = [*self.tables, *self.aggregates]
         self.outcome = Outcome([d.name for d in self.everything])
         self.site = Site.of(self.database, settings, options.jobs, show)
         self.reader = LogReader(
             database,
-            [c for p in self.projections for c in p.collections],
+            [c for p in self.tables for c in p.collections],
             block_events=settings.window_events_max,
             bytes_max=settings.reader_bytes_max,
         )
@@ -154,7 +159,7 @@ class Rebuild:
         for declaration in self.everything:
             home = shadow.home_of(declaration)
             row = await connection.fetchrow(LIVE, declaration.name)
-            if row is None and isinstance(declaration, Projection):
+            if row is None and not isinstance(declaration, Fed):
                 raise SchemaMismatch(
                     f"{declaration.name} is not in the database yet; run: projector init"
                 )
@@ -167,7 +172,9 @@ class Rebuild:
                 through = row["log_offset"] if row else 0
                 through = through or await read_head(connection)
                 await shadow.drop(connection, home)
-                await shadow.create(connection, declaration, home, through)
+                # A table of accounts is small, and has its indexes from the start.
+                bare = not isinstance(declaration, AccountProjection)
+                await shadow.create(connection, declaration, home, through, bare=bare)
 
     def _is_usable(self, declaration: Declaration, build: shadow.Build) -> bool:
         same = shadow.fingerprint(declaration) == build.fingerprint
@@ -185,6 +192,17 @@ class Rebuild:
             for p in self.projections
         ]
         self.outcome.events += await build_all(buildings, self.site)
+        await asyncio.gather(*(self._build_accounts(accounts) for accounts in self.accounts))
+
+    async def _build_accounts(self, accounts: AccountProjection) -> None:
+        async with self.database.connected(f"rebuild {accounts.name}") as connection:
+            home = shadow.home_of(accounts)
+            build = await found(connection, home)
+            at = await shadow.checkpoint_of(connection, home)
+            await self._follow(accounts, max(at, build.through_offset))
+            self.outcome.events += max(build.through_offset - at, 0)
+            for index in await swap.extra_indexes(connection, accounts, self.settings.schema, home):
+                await connection.execute(index)
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection
@@ -248,7 +266,7 @@ class Rebuild:
                 merger.wake()
             await asyncio.gather(*tasks)
 
-    async def _follow(self, projection: Projection, through: int) -> None:
+    async def _follow(self, projection: Projection | AccountProjection, through: int) -> None:
         """Brings a shadow to an offset, window by window."""
         projector = TableProjector(
             projection, self.database, self.reader, home=shadow.home_of(projection),
@@ -258,7 +276,7 @@ class Rebuild:
 
     async def _approach(self, connection: asyncpg.Connection) -> None:
         """Brings every shadow near to the live one, or to the head where nothing is live yet."""
-        for projection in self.projections:
+        for projection in self.tables:
             while True:
                 at = await shadow.checkpoint_of(connection, shadow.home_of(projection))
                 row = await connection.fetchrow(LIVE, projection.name)
@@ -274,10 +292,10 @@ class Rebuild:
         Returns the offsets of those where both are at the same now.
         """
         fed = {c.of.name for a in self.aggregates for c in a.counters.values()}
-        held = await shadow.lock(connection, [*fed, *(p.name for p in self.projections)])
+        held = await shadow.lock(connection, [*fed, *(p.name for p in self.tables)])
         met = {}
-        await asyncio.gather(*(self._follow(p, held.get(p.name, 0)) for p in self.projections))
-        for projection in self.projections:
+        await asyncio.gather(*(self._follow(p, held.get(p.name, 0)) for p in self.tables))
+        for projection in self.tables:
             offset = held.get(projection.name, 0)
             if await shadow.checkpoint_of(connection, shadow.home_of(projection)) == offset:
                 met[projection.name] = offset
@@ -301,17 +319,18 @@ class Rebuild:
 
     async def _compare_all(self, reading: asyncpg.Connection, met: dict[str, int]) -> None:
         found, schema = self.outcome.comparison, self.settings.schema
-        for p in self.projections:
-            version = self._versions[p.name]
-            if p.name not in met or version is None:
+        for d in self.tables:
+            version = self._versions[d.name]
+            if d.name not in met or version is None:
                 continue
-            self.show(p.name, "compare", 0, 1)
-            n, rows = await compare.compare_rows(
-                reading, p, live(p, schema), shadow.home_of(p), DIFFERENCES_MAX
-            )
+            self.show(d.name, "compare", 0, 1)
+            n, differing = await compare.compare_tables(
+                reading, d, version, met[d.name], (live(d, schema), shadow.home_of(d)),
+                differences_max=DIFFERENCES_MAX,
+            )  # fmt: skip
             found.rows += n
-            found.row_differences += await compare.reasons(reading, p, version, met[p.name], rows)
-            self._compared(p.name)
+            found.row_differences += differing
+            self._compared(d.name)
         rebuilt = {p.name for p in self.projections}
         for a in self.aggregates:
             counted = {c.of.name for c in a.counters.values()} & rebuilt
@@ -354,15 +373,22 @@ class Rebuild:
         # In one transaction: each waits for the disk.
         async with connection.transaction():
             for declaration in self.everything:
-                if isinstance(declaration, Fed) or not self.options.keep_old:
+                if isinstance(declaration, Fed) or not self._keeps_old(declaration):
                     await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
+
+    def _keeps_old(self, projection: Projection | AccountProjection) -> bool:
+        """Whether the old tables stay: what another indexer wrote the log may not have."""
+        return self.options.keep_old or self._versions[projection.name] == FOREIGN_VERSION
 
     async def _swap_all(self, connection: asyncpg.Connection) -> None:
         schema = self.settings.schema
-        keep_old = self.options.keep_old
         await swap.lock_live(connection, self.everything, schema)
         for projection in self.projections:
+            keep_old = self._keeps_old(projection)
             await swap.swap_projection(connection, projection, schema, keep_old=keep_old)
+        for accounts in self.accounts:
+            keep_old = self._keeps_old(accounts)
+            await swap.swap_accounts(connection, accounts, schema, keep_old=keep_old)
         shadows = [p.name for p in self.projections]
         for aggregate in self.aggregates:
             await swap.swap_aggregate(connection, aggregate, schema, shadows)

@@ -11,7 +11,8 @@ import asyncpg
 
 from events.event import Event
 from projector.aggregate import Merger
-from projector.apply import Step, TableWriter
+from projector.apply import TableWriter
+from projector.committing import Step
 from projector.declare import Aggregate, Declaration, Projection
 from projector.fold import Folder, Window
 from projector.settings import Settings

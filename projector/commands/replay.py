@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from projector import schema
 from projector.commands.heal import print_patch
+from projector.committing import read_checkpoint
 from projector.declare import Aggregate, Declaration, Projection
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import UsageError
@@ -20,7 +21,6 @@ from projector.heal import HEAL_SETTINGS
 from projector.mend import Mender, Patch
 from projector.moments import offset_at
 from projector.output import console, errors, print_json
-from projector.projectors import read_checkpoint
 from projector.registry import chosen as chosen_names
 from projector.replay import Replay
 

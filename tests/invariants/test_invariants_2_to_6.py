@@ -13,7 +13,8 @@ import pytest
 
 import projections
 from events.event import Event
-from projector.apply import Step, TableWriter
+from projector.apply import TableWriter
+from projector.committing import Step
 from projector.daemon import Daemon
 from projector.database import Database
 from projector.errors import CheckpointMoved

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from events.event import Event
-from projector.apply import Probed, Step, TableWriter
+from projector.apply import Probed, TableWriter
+from projector.committing import Step
 from projector.database import APPLY_SETTINGS, Database
 from projector.fold import Folded, Folder, Window
 from projector.formation import Formation

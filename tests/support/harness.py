@@ -12,7 +12,8 @@ import asyncpg
 from events.event import Batch, Event
 from events.log import Appender, read_head
 from projector.aggregate import Merger, audit
-from projector.apply import Step, TableWriter
+from projector.apply import TableWriter
+from projector.committing import Step
 from projector.database import APPLY_SETTINGS, Database
 from projector.declare import Aggregate, Fed, Projection
 from projector.derived import Refresher
