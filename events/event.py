@@ -10,6 +10,9 @@ from typing import NewType, Protocol
 
 import msgspec
 
+RESOLVED = "resolved"
+"""The action of an identity event that says what a resolver found."""
+
 Offset = NewType("Offset", int)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,7 +45,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     - `commit`: one operation on one record; `action` is `create`, `update` or `delete`.
     - `account`: `action` is `active`, or the status (`deleted`, `takendown`, `suspended`,
       `deactivated`, …), or `inactive` where no status was given.
-    - `identity`: `action` is `refresh`.
+    - `identity`: `action` is `refresh`; or `resolved` for what a resolver found, with `handle` in
+      its `record`, null where there is none.
     - `sync`: `action` is `reset` (the repo starts anew; its rows go), or `backfilled`
       (a backfill has delivered the repo as of `rev`; rsky's `repo` message; no row changes).
     - `erased`: an event of an account that was forgotten; `action` is the same, `did` is empty, and

@@ -8,11 +8,11 @@ from operator import itemgetter
 
 import asyncpg
 
-from events.crashpoints import crash_point
+from projector.committing import commit_window
 from projector.copying import copy_children, copy_rows
 from projector.declare import Projection, Row
-from projector.errors import CheckpointMoved, Corruption
-from projector.fold import Folded, Letter
+from projector.errors import Corruption
+from projector.fold import Burial, Folded, Letter
 from projector.home import Counter, Home, quoted
 from projector.judging import Verdict
 from projector.moves import Moves
@@ -20,7 +20,6 @@ from projector.outbox import joined_columns, put_deltas
 from projector.statements import (
     EDITS,
     FEEDS,
-    MOVE_CHECKPOINT,
     NOTIFY_OUTBOX,
     PUT_LETTER,
     statements_of,
@@ -74,6 +73,7 @@ class TableWriter:
     def meanwhile(self, probed: Probed, applied: Folded) -> None:
         """Adds what a window that was applied since may have taken."""
         probed.taken.update(applied.gone)
+        probed.taken.update(applied.buried)
         for rows in (applied.fresh, applied.changed):
             probed.taken.update(map(itemgetter(0), rows))
             if self.claim_at:
@@ -98,20 +98,16 @@ class TableWriter:
         `CheckpointMoved` when the checkpoint is not at `step.after` (invariant 2), and `Corruption`
         when the tables contradict each other.
         """
+
+        async def write(edits: int) -> Applied:
+            await self.feed_as_of(connection, edits)
+            valid = probed if probed is not None and probed.edits == edits else None
+            return await self.write(connection, folded, step.through, valid)
+
         try:
-            async with connection.transaction():
-                # First, so that of two owners the second waits here and then knows.
-                edits = await self._move_checkpoint(connection, step)
-                # Recovery: the checkpoint is where it was, and the window is applied.
-                crash_point("apply.moved")
-                if probed is not None and probed.edits != edits:
-                    probed = None
-                await self.feed_as_of(connection, edits)
-                applied = await self.write(connection, folded, step.through, probed)
-                crash_point("apply.written")  # Recovery: the same; no row, no delta is there.
-            # Recovery: all is there, or, the commit being lazy, nothing; the checkpoint tells.
-            crash_point("apply.committed")
-            return applied
+            return await commit_window(
+                connection, self.home.name, self.projection.version, step, write
+            )
         except asyncpg.UniqueViolationError as error:
             if probed is not None:
                 return await self.apply(connection, step, folded)
@@ -119,20 +115,6 @@ class TableWriter:
                 f"{self.home.name}: {error.message}; its tables contradict each other, "
                 "rebuild the projection"
             ) from error
-
-    async def _move_checkpoint(self, connection: asyncpg.Connection, step: Step) -> int:
-        edits = await connection.fetchval(
-            MOVE_CHECKPOINT,
-            self.home.name,
-            self.projection.version,
-            step.after,
-            step.through,
-            step.events,
-            step.events_per_second,
-        )
-        if edits is None:
-            raise CheckpointMoved(self.home.name)
-        return int(edits)
 
     async def write(
         self,
@@ -151,7 +133,9 @@ class TableWriter:
         removed = 0
         if folded.removed_accounts:
             removed = await work.remove_accounts(folded.removed_accounts, through)
-        await work.write(folded.gone, folded.fresh, folded.changed)
+        await work.write(folded)
+        if folded.buried:
+            await work.bury(folded.buried)
         deltas = await put_deltas(
             connection, self.home.name, self.sql.counters, work.moves.tally, through
         )
@@ -239,32 +223,48 @@ class _Work:
             removed += int(await fetch(self.sql.remove_accounts, accounts, through))
         return removed
 
-    async def write(self, gone: list[str], fresh: list[Row], changed: list[Row]) -> None:
+    async def write(self, folded: Folded) -> None:
         """Writes what is newer than what the tables have; notes the revisions they are at now."""
-        uris = [*gone, *(row[0] for row in changed)]
+        gone = folded.gone
+        if folded.rowless:
+            gone = gone + await self._known(folded.rowless)
+        uris = [*gone, *(row[0] for row in folded.changed)]
         stale = await self.writer.stale(self.connection, uris, self.revs)
         gone = [uri for uri in gone if uri not in stale]
-        changed = [row for row in changed if row[0] not in stale]
+        changed = [row for row in folded.changed if row[0] not in stale]
         if gone:
             await self.delete(gone)
-        if fresh:
-            changed = changed + await self._contested(await self.insert_new(fresh))
+        if folded.fresh:
+            changed = changed + await self._contested(await self.insert_new(folded.fresh))
         if changed:
             await self.replace(changed)
         if self.groups:
             await self.settle()
-        await self._note_revs([*gone, *(row[0] for row in changed)])
+        await self._note_revs([*gone, *(row[0] for row in changed)], self.revs)
+
+    async def bury(self, buried: Mapping[str, Burial]) -> None:
+        """Notes the deletion of records whose rows stay, where it is newer than what is known."""
+        assert self.sql.bury
+        revs = {uri: grave.rev for uri, grave in buried.items() if grave.rev}
+        stale = await self.writer.stale(self.connection, list(buried), revs)
+        times = {uri: grave.time for uri, grave in buried.items() if uri not in stale}
+        await self.connection.execute(self.sql.bury, list(times), list(times.values()))
+        await self._note_revs(list(times), revs)
+
+    async def _known(self, uris: list[str]) -> list[str]:
+        """Those of which the tables know anything."""
+        return [row[0] for row in await self.connection.fetch(self.sql.known, uris)]
 
     async def _contested(self, rows: list[Row]) -> list[Row]:
         """Of rows that could not simply be inserted, those that are no repeats."""
         repeats = await self.writer.repeats(self.connection, rows, self.revs)
         return [row for row in rows if row[0] not in repeats]
 
-    async def _note_revs(self, uris: list[str]) -> None:
-        noted = [uri for uri in uris if uri in self.revs]
+    async def _note_revs(self, uris: list[str], revs: Mapping[str, str]) -> None:
+        noted = [uri for uri in uris if uri in revs]
         if noted:
-            revs = [self.revs[uri] for uri in noted]
-            await self.connection.execute(self.sql.put_versions, noted, revs)
+            values = [revs[uri] for uri in noted]
+            await self.connection.execute(self.sql.put_versions, noted, values)
 
     async def delete(self, uris: list[str]) -> None:
         """Deletes rows, from wherever they are; claims they held are to be settled."""

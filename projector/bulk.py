@@ -43,11 +43,12 @@ RETURNING true
 
 @dataclass(frozen=True, slots=True)
 class SortedWindow:
-    """A window, sorted: rows of keys with one create, by at-uri; keys with anything else; invalid
-    records."""
+    """A window, sorted: rows of keys with one create, by at-uri; keys with one that makes no row;
+    keys with anything else; invalid records."""
 
     window: Window
     rows: dict[str, Row]
+    rowless: set[str]
     busy: set[str]
     letters: list[Letter]
 
@@ -82,7 +83,7 @@ class BulkLoader:
             if halves is None:
                 event = (*window.commits, *window.removals)[0]
                 letter = Letter(event.log_offset, "apply", "refused", one_line(error)[:1000])
-                await self._write(connection, SortedWindow(window, {}, set(), [letter]))
+                await self._write(connection, SortedWindow(window, {}, set(), set(), [letter]))
                 return
             for half in halves:
                 await self.load(connection, await self.sort(half))
@@ -90,6 +91,7 @@ class BulkLoader:
     async def sort(self, window: Window) -> SortedWindow:
         """Tells rows that can be loaded from keys that have more than one event."""
         rows: dict[str, Row] = {}
+        rowless: set[str] = set()
         busy: set[str] = set()
         letters: list[Letter] = []
         for done, event in enumerate(window.commits, 1):
@@ -98,7 +100,8 @@ class BulkLoader:
             if event.log_offset in self.refused:
                 continue
             uri = event.uri
-            if event.action != "create" or uri in busy or rows.pop(uri, None) is not None:
+            if event.action != "create" or uri in busy or uri in rowless or uri in rows:
+                rows.pop(uri, None)
                 busy.add(uri)
                 continue
             try:
@@ -107,23 +110,25 @@ class BulkLoader:
                 letters.append(invalid(event, error))
                 continue
             if row is None:
-                busy.add(uri)
+                rowless.add(uri)
             else:
                 rows[uri] = row
-        return SortedWindow(window, rows, busy, letters)
+        return SortedWindow(window, rows, rowless, busy, letters)
 
     async def _write(self, connection: asyncpg.Connection, sorted_window: SortedWindow) -> None:
         name = self.home.name
         window, rows = sorted_window.window, sorted_window.rows
-        busy, letters = sorted_window.busy, sorted_window.letters
+        letters = sorted_window.letters
+        keys = {"build_busy": sorted_window.busy, "build_rowless": sorted_window.rowless}
         removed = [(event.did, event.log_offset) for event in window.removals]
         async with connection.transaction():
             copy = connection.copy_records_to_table
             schema = self.home.schema
             if rows:
                 await copy_rows(connection, self.projection, self.home, rows.values())
-            if busy:
-                await copy("build_busy", schema_name=schema, records=[(u,) for u in sorted(busy)])
+            for helper, uris in keys.items():
+                if uris:
+                    await copy(helper, schema_name=schema, records=[(u,) for u in sorted(uris)])
             if removed:
                 await copy("build_removed", schema_name=schema, records=removed)
             if letters:
@@ -140,7 +145,9 @@ class BulkLoader:
 
 async def finish(connection: asyncpg.Connection, projection: Projection, home: Home) -> None:
     """Drops the helper tables; the shadow then follows the log's head."""
-    helpers = (shadow.busy(home), shadow.removed(home), shadow.busy_events(home))
+    helpers = (
+        shadow.busy(home), shadow.rowless(home), shadow.removed(home), shadow.busy_events(home)
+    )  # fmt: skip
     async with connection.transaction():
         await connection.execute(f"DROP TABLE IF EXISTS {', '.join(helpers)}")
         for table in home.tables(projection):

@@ -17,6 +17,10 @@ from projector.declare import Projection
 from projector.home import Home, listed, quoted
 
 NOTE_REPEATED: Final = "INSERT INTO {busy} SELECT uri FROM {base} GROUP BY uri HAVING count(*) > 1"
+# A create that makes no row, and another that made one: which was last is for `settle`.
+NOTE_ROWLESS: Final = """
+INSERT INTO {busy} SELECT uri FROM {base} JOIN (SELECT DISTINCT uri FROM {rowless}) AS r USING (uri)
+"""
 NOTE_REMOVED: Final = """
 INSERT INTO {busy} SELECT uri FROM {base}
 WHERE split_part(uri, '/', 3) IN (SELECT did FROM {removed})
@@ -61,6 +65,7 @@ async def take_out_busy(
     names = {
         "base": home.base(table),
         "busy": shadow.busy(home),
+        "rowless": shadow.rowless(home),
         "removed": shadow.removed(home),
         "events": shadow.busy_events(home),
         "claim": listed(table.unique or ()),
@@ -74,6 +79,7 @@ async def take_out_busy(
     async with connection.transaction():
         await _remember(connection, memory_mib)
         await connection.execute(NOTE_REMOVED.format(**names))
+        await connection.execute(NOTE_ROWLESS.format(**names))
         for name, key in keyed_tables(projection, home):
             await connection.execute(TAKE_OUT.format(table=name, key=key, **names))
         await connection.execute(NOTE_EVENTS.format(**names))

@@ -35,7 +35,7 @@ IMPURE: Final = {
 def declared(projection: Projection) -> Iterator[str]:
     """What is wrong with a declaration as such."""
     table = projection.table
-    needed = ["uri", table.time, *([table.account] if table.account else [])]
+    needed = ["uri", *(c for c in (table.time, table.account, table.tombstone) if c)]
     for name in dict.fromkeys(needed + (["creator", "indexedAt"] if table.unique else [])):
         if name not in table.columns:
             yield f"the table {table.name} declares no column {name}, which the engine needs"

@@ -32,6 +32,7 @@ from projector.commands import (
     probe,
     rebuild,
     replay,
+    resolve,
     top,
     trace,
     up,
@@ -66,6 +67,7 @@ app.command(demo.demo)
 app.command(basic.init)
 app.command(flow.ingest)
 app.command(flow.run)
+app.command(resolve.resolve)
 app.command(basic.status)
 app.command(top.top)
 app.command(verify.verify)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from events.history import WholeLog
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.checksums import columns_of_both, none_waits, same_counts, same_rows
-from projector.declare import Aggregate, Child, Derived, Fed, Projection
+from projector.declare import AccountProjection, Aggregate, Child, Derived, Fed, Projection
 from projector.derived import ROWS
 from projector.differences import ALTERED, EXTRA, LISTED, MISSING, ROW, WAITING, Difference
 from projector.home import Home, listed, quoted
@@ -85,7 +85,7 @@ async def compare_rows(
             sql, max(differences_max - len(found), 1), timeout=AUDIT_SECONDS_MAX
         )
         total += rows[0]["total"] if rows else 0
-        found += [_difference(projection, part, row) for row in rows]
+        found += [_difference(projection.name, part, row, _did(row)) for row in rows]
     return total, found[:differences_max]
 
 
@@ -108,7 +108,11 @@ async def _compare_children(
         rows = await connection.fetch(sql, room, timeout=AUDIT_SECONDS_MAX)
         total += rows[0]["total"] if rows else 0
         found += [
-            replace(_difference(projection, ROW, row), kind=ALTERED, columns=(child.name,))
+            replace(
+                _difference(projection.name, ROW, row, _did(row)),
+                kind=ALTERED,
+                columns=(child.name,),
+            )
             for row in rows
         ]
     return total, found
@@ -121,6 +125,10 @@ def _grouped(child: Child, table: str) -> str:
         f"(SELECT {key} AS uri, jsonb_agg(jsonb_build_array({cells}) ORDER BY {cells})"
         f" AS {quoted(child.name)} FROM {table} GROUP BY 1) AS grouped"
     )
+
+
+def _did(row: asyncpg.Record) -> str:
+    return str(row["uri"].split("/")[2])
 
 
 def compare_statement(live: str, rebuilt: str, columns: Sequence[str], condition: str) -> str:
@@ -140,16 +148,50 @@ ORDER BY uri LIMIT $1
 """
 
 
-def _difference(projection: Projection, part: str, row: asyncpg.Record) -> Difference:
+def _difference(projection: str, part: str, row: asyncpg.Record, did: str) -> Difference:
     kind = MISSING if row["missing"] else EXTRA if row["extra"] else ALTERED
     return Difference(
-        projection=projection.name,
-        did=row["uri"].split("/")[2],
+        projection=projection,
+        did=did,
         uri=row["uri"],
         part=part,
         kind=kind,
         columns=tuple(row["columns"]) if kind == ALTERED else (),
     )
+
+
+async def compare_tables(
+    connection: asyncpg.Connection,
+    declaration: Projection | AccountProjection,
+    live_version: int,
+    through: int,
+    homes: tuple[Home, Home],
+    *,
+    differences_max: int,
+) -> tuple[int, list[RowDifference]]:
+    """How many rows of what is live and what was built differ, and why as far as the log tells."""
+    if isinstance(declaration, Projection):
+        total, found = await compare_rows(connection, declaration, *homes, differences_max)
+        return total, await reasons(connection, declaration, live_version, through, found)
+    total, found = await _compare_accounts(connection, declaration, homes, differences_max)
+    return total, [RowDifference(difference=d, reason="altered by hand") for d in found]
+
+
+async def _compare_accounts(
+    connection: asyncpg.Connection,
+    accounts: AccountProjection,
+    homes: tuple[Home, Home],
+    differences_max: int,
+) -> tuple[int, list[Difference]]:
+    one, other = (f"{quoted(home.schema)}.{quoted(accounts.table)}" for home in homes)
+    if await same_rows(connection, one, other, accounts.columns):
+        return 0, []
+    key, columns = quoted(accounts.key), accounts.columns[1:]
+    one, other = (f"(SELECT {key} AS uri, {listed(columns)} FROM {t}) AS t" for t in (one, other))
+    sql = compare_statement(one, other, columns, "")
+    rows = await connection.fetch(sql, differences_max, timeout=AUDIT_SECONDS_MAX)
+    found = [_difference(accounts.name, ROW, row, row["uri"]) for row in rows]
+    return (rows[0]["total"] if rows else 0), found
 
 
 async def compare_fed(

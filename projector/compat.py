@@ -18,6 +18,7 @@ from events.event import Event
 from events.history import WholeLog
 from projector import tally
 from projector.apply import put_letters
+from projector.committing import read_checkpoint
 from projector.database import (
     APPLY_SETTINGS,
     Database,
@@ -29,7 +30,6 @@ from projector.effects import Effect, EventByEvent, Refused
 from projector.errors import CheckpointMoved, Corruption
 from projector.fold import BAD_RECORD, Letter, invalid
 from projector.home import quoted
-from projector.loop import read_checkpoint
 from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
 from projector.schema import anew

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from events.tasks import pause
+from projector.account_projector import AccountProjector
 from projector.archiving import Housekeeper
 from projector.auditor import Auditor
 from projector.compat import WINDOW_EVENTS_MAX, EventProjector
 from projector.database import Database, is_transient, one_line, retrying
-from projector.declare import Fed, Kept, Projection, Row
+from projector.declare import AccountProjection, Fed, Kept, Projection, Row
 from projector.effects import EventByEvent
 from projector.errors import CheckpointMoved
 from projector.failures import note_failure
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 LONG_RUN_SECONDS = 60.0
 
 
-Tables = TableProjector | GroupProjector | EventProjector
+Tables = TableProjector | AccountProjector | GroupProjector | EventProjector
 
 
 class Daemon:
@@ -61,9 +62,11 @@ class Daemon:
         named = with_groups(only, groups)
         chosen = [d for d in declarations if not named or d.name in named]
         projections = [d for d in chosen if isinstance(d, Projection)]
+        accounts = [d for d in chosen if isinstance(d, AccountProjection)]
+        read = [*(p.collections for p in projections), *(a.collections for a in accounts)]
         self.reader = LogReader(
             database,
-            [c for p in projections for c in p.collections],
+            [c for names in read for c in names],
             block_events=settings.window_events_max,
             bytes_max=settings.reader_bytes_max,
         )
@@ -82,6 +85,7 @@ class Daemon:
             *(self._events(d) for d in chosen if isinstance(d, EventByEvent)),
             *(self._group(group) for group in grouped),
             *(self._table(p) for p in projections if p.name not in members),
+            *(self._accounts(d) for d in accounts),
         ]
         self.aggregates = [
             AggregateProjector(
@@ -123,13 +127,19 @@ class Daemon:
             on_rows=self._on_rows,
         )  # fmt: skip
 
+    def _accounts(self, accounts: AccountProjection) -> AccountProjector:
+        return AccountProjector(
+            accounts, self.database, self.reader, home=self._home(accounts),
+            window=self._window(), formation=self.formation,
+        )  # fmt: skip
+
     def _group(self, group: Group) -> GroupProjector:
         return GroupProjector(
             group, self.database, self.reader, home=self._home, window=self._window(),
             formation=self.formation, on_deltas=self._wake_aggregates, on_rows=self._on_rows,
         )  # fmt: skip
 
-    def _home(self, projection: Projection) -> Home:
+    def _home(self, projection: Projection | AccountProjection) -> Home:
         return live(projection, self.settings.schema)
 
     def _window(self) -> AdaptiveWindow:

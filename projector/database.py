@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -92,6 +93,15 @@ class Database:
         )
         connection.add_query_logger(lambda _: PULSE.beat(role))
         return connection
+
+    @asynccontextmanager
+    async def connected(self, role: str) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for as long as something takes."""
+        connection = await self.connect(role)
+        try:
+            yield connection
+        finally:
+            await close_quietly(connection)
 
     async def first_connect(self, role: str, **settings: str) -> asyncpg.Connection:
         """Connects once, for a command that somebody waits for; checks the server's version.

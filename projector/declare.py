@@ -50,9 +50,10 @@ class Table:
 
     `columns` are the written columns in the order of the rows; generated columns are left out.
     Columns are text but for those named in `types` (`{"langs": "jsonb"}`, whose values are JSON
-    text or None). The first is `uri`, the primary key; `time` names the column that comes from the
-    event and not from the record. `account` names that of the account that wrote the record, where
-    an index begins with it; where it is None, an account's rows are found by their uris.
+    text or None). The first is `uri`, which an index begins with; `time` names the column that
+    comes from the event and not from the record, where there is one. `account` names that of the
+    account that wrote the record, where an index begins with it; where it is None, an account's
+    rows are found by their uris.
 
     `unique` names the columns of which one account may hold each combination once (a follow's
     subject). It contains `creator`, or what only one account can say, such as a uri of its own
@@ -62,6 +63,9 @@ class Table:
 
     `kept` are columns that others than the engine write: an update of the record leaves them as
     they are, its delete takes them away.
+
+    `tombstone` names a column for the time of a record's deletion, None while it lives: the row of
+    a deleted record then stays, until the record comes again or its account goes.
     """
 
     name: str
@@ -70,8 +74,14 @@ class Table:
     unique: tuple[str, ...] | None = None
     duplicates: str = "duplicate_record"
     account: str | None = "creator"
-    time: str = "indexedAt"
+    time: str | None = "indexedAt"
     kept: tuple[str, ...] = ()
+    tombstone: str | None = None
+
+    @property
+    def time_at(self) -> int:
+        """Which column is the event's time; one beyond the last where none is."""
+        return self.columns.index(self.time) if self.time else len(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +308,63 @@ class Derived:
 Fed = Aggregate | Derived
 """What is kept by what rows of projections do, told through the outbox."""
 
-Declaration = Projection | Aggregate | Derived
+State = tuple[Any, ...]
+"""What is known of an account: the cells of the columns after the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProjection:
+    """A table with a row per account, of all that the account's events say of it.
+
+    `reads` are the kinds of events that matter: `identity`, `account`, `sync`, `commit`. `fold`
+    makes of what was known of the account (None: nothing) and the next event, in the order of the
+    log, what is known then; the same object where the event changes nothing. It is pure, and a
+    suffix of events that comes once more must leave what it left. When the account is deleted its
+    row goes, whatever `fold` says.
+
+    `columns` are the written ones, the key first, which is the primary key; all are text. `kept`
+    are columns that others write. `claim` names a column whose value one account may have at a
+    time: the last that came to have it; that of the other becomes NULL. An index begins with it.
+    """
+
+    name: str
+    version: int
+    table: str
+    columns: tuple[str, ...]
+    reads: frozenset[str]
+    fold: Callable[[State | None, Event], State | None]
+    ddl: str
+    kept: tuple[str, ...] = ()
+    claim: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The column of the account."""
+        return self.columns[0]
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """What is read, as the reader of the log knows it."""
+        return tuple(EVERY_COMMIT if kind == "commit" else f"#{kind}" for kind in self.reads)
+
+
+EVERY_COMMIT = "*"
+"""Stands for all collections, where some could be named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """Tables beside those of projections: others fill them, and who reads ours expects them.
+
+    `projector init` makes them where they are missing, and no more; `ddl` is as a projection's.
+    They are registered in the entry-point group `projector.companions`.
+    """
+
+    name: str
+    ddl: str
+
+
+Declaration = Projection | Aggregate | Derived | AccountProjection
 
 Kept = Declaration | EventByEvent
 """Whatever has a checkpoint."""

@@ -15,10 +15,10 @@ from cyclopts import Parameter
 
 from events.crashpoints import VARIABLE as CRASH_VARIABLE
 from projector.database import Database, masked, one_line
-from projector.declare import Declaration, Kept
+from projector.declare import Companion, Declaration, Kept
 from projector.embedded_postgres import EmbeddedPostgres
 from projector.errors import HeldByAnother, UsageError
-from projector.registry import event_by_event, kept
+from projector.registry import companions, event_by_event, kept
 from projector.settings import CORRECT, Settings, current, parse, secret_variables
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,11 @@ def declared_of_any_kind() -> list[Kept]:
     if chosen.projections.strip() != "*":
         raise UsageError(f"compat={chosen.compat} keeps all tables: leave the setting projections")
     return [event_by_event(chosen.compat)]
+
+
+def accompanied() -> list[Companion]:
+    """The tables beside those that are kept, by the settings in force. Raises `UsageError`."""
+    return companions(settings().projections)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -87,8 +87,12 @@ class Folded:
 
     `removed_accounts`: accounts all of whose rows go. `gone`: at-uris whose row goes. `fresh`:
     rows of records of which the window has one create and nothing else; most are in no table yet.
-    `changed`: rows of all other records; most are in a table. No uri is in two of them. `revs`
-    has the revision that each of these keys is at after the window, where it has a usable one.
+    `rowless`: at-uris of such records that have no row; most are in no table either. `changed`:
+    rows of all other records; most are in a table. No uri is in two of them. `revs` has the
+    revision that each of these keys is at after the window, where it has a usable one.
+
+    `buried`, where deleted records keep their rows: the time of deletion, and its revision, by
+    at-uri; comes after all else that is said of the same record.
 
     `undecided` is the offset of an event whose effect hangs on what the tables make of events
     before it: the window cannot be applied as one, and must end before it.
@@ -100,9 +104,11 @@ class Folded:
 
     removed_accounts: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    rowless: list[str] = field(default_factory=list)
     fresh: list[Row] = field(default_factory=list)
     changed: list[Row] = field(default_factory=list)
     revs: dict[str, str] = field(default_factory=dict)
+    buried: dict[str, Burial] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
     undecided: int | None = None
     touches: dict[str, list[Touch]] = field(default_factory=dict)
@@ -111,7 +117,21 @@ class Folded:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to be written to the projection's tables."""
-        return not (self.removed_accounts or self.gone or self.fresh or self.changed)
+        return not (
+            self.removed_accounts
+            or self.gone
+            or self.rowless
+            or self.fresh
+            or self.changed
+            or self.buried
+        )
+
+
+class Burial(NamedTuple):
+    """When a record was deleted, and the revision that says so, where it is usable."""
+
+    time: str
+    rev: str | None
 
 
 class _Net(msgspec.Struct, gc=False):
@@ -144,7 +164,8 @@ class Folder:
         self.projection = projection
         self._notes = notes
         self._decode = projection.decoder()
-        self._time = projection.table.columns.index(projection.table.time)
+        self._time = projection.table.time_at
+        self._buries = projection.table.tombstone is not None
         self._width = len(projection.table.columns)
 
     def fold_beginning(self, window: Window) -> tuple[Window, Folded]:
@@ -175,6 +196,7 @@ class Folder:
         """Does what `fold` does in small steps."""
         removed_at = {event.did: event.log_offset for event in window.removals}
         nets: dict[str, _Net] = {}
+        buried: dict[str, Burial] = {}
         letters: list[Letter] = []
         touches: dict[str, list[Touch]] = {}
         for done, event in enumerate(window.commits, 1):
@@ -191,18 +213,26 @@ class Folder:
             known = nets.get(uri)
             rev = usable_rev(event.rev)
             if not removed_at or event.log_offset >= removed_at.get(event.did, 0):
-                if known is None:
-                    nets[uri] = _Net(row, rev, event.action == "create")
-                elif _is_undecided(known, event, rev):
+                if self._buries and (grave := buried.get(uri)) is not None:
+                    known = _Net(None, grave.rev, lone_create=False)
+                    if event.action == "delete":
+                        return Folded(undecided=event.log_offset)
+                if known is not None and _is_undecided(known, event, rev):
                     return Folded(undecided=event.log_offset)
-                elif self._is_repeat(known, event, row, rev):
+                if known is not None and self._is_repeat(known, event, row, rev):
                     continue
-                else:
-                    nets[uri] = _Net(row, rev, lone_create=False)
+                if self._buries and event.action == "delete":
+                    buried[uri] = Burial(event.indexed_at, rev)
+                    continue
+                buried.pop(uri, None)
+                nets[uri] = _Net(row, rev, known is None and event.action == "create")
             if self._notes:
                 touch = Touch(event.log_offset, uri, row, event.action == "create")
                 touches.setdefault(uri, []).append(touch)
-        return _folded(nets, sorted(removed_at), letters, touches)
+        folded = _folded(nets, sorted(removed_at))
+        folded.buried = dict(sorted(buried.items()))
+        folded.letters, folded.touches = letters, touches
+        return folded
 
     def _is_repeat(self, known: _Net, event: Event, row: Row | None, rev: str | None) -> bool:
         if rev is not None and known.rev is not None:
@@ -227,21 +257,16 @@ def _is_undecided(known: _Net, event: Event, rev: str | None) -> bool:
     return rev < known.rev and known.lone_create
 
 
-def _folded(
-    nets: dict[str, _Net],
-    removed: list[str],
-    letters: list[Letter],
-    touches: dict[str, list[Touch]],
-) -> Folded:
+def _folded(nets: dict[str, _Net], removed: list[str]) -> Folded:
     # In the order of their keys: neighbours in the index are written together, and two
     # transactions that meet lock in the same order.
-    folded = Folded(removed_accounts=removed, letters=letters, touches=touches)
+    folded = Folded(removed_accounts=removed)
     for uri in sorted(nets):
         net = nets[uri]
         if net.rev is not None:
             folded.revs[uri] = net.rev
         if net.row is None:
-            folded.gone.append(uri)
+            (folded.rowless if net.lone_create else folded.gone).append(uri)
         elif net.lone_create:
             folded.fresh.append(net.row)
         else:

@@ -13,13 +13,14 @@ from typing import Final
 import asyncpg
 
 from events.event import Event
+from projector.committing import read_checkpoint
 from projector.database import Database
 from projector.errors import SchemaMismatch
 from projector.fold import Letter, Steps, Window
 from projector.formation import Formation
 from projector.group_apply import GroupApplied, GroupFolded, GroupFolder, GroupWriter, Homes
 from projector.groups import Group
-from projector.loop import WindowLoop, read_checkpoint
+from projector.loop import WindowLoop
 from projector.pace import AdaptiveWindow, Rate
 from projector.projectors import OnRows, TableProjector, count
 from projector.reader import LogReader

@@ -22,13 +22,11 @@ from projector.database import (
     is_transient,
     one_line,
 )
-from projector.declare import Kept
-from projector.errors import CheckpointMoved, Corruption, SchemaMismatch
+from projector.errors import CheckpointMoved, Corruption
 from projector.fold import Letter, Steps, Window, finished
 from projector.formation import Formation
 from projector.pace import AdaptiveWindow
 from projector.reader import LogReader
-from projector.statements import CHECKPOINT
 from projector.windows import Probed
 
 log = logging.getLogger(__name__)
@@ -47,25 +45,6 @@ class Prepared(Generic[F]):
     window: Window
     folded: F
     probed: Probed | None
-
-
-async def read_checkpoint(
-    connection: asyncpg.Connection, declaration: Kept, name: str | None = None
-) -> int:
-    """The offset through which a projection has been applied, at home under `name`.
-
-    Raises `SchemaMismatch` when the database has it not, or in another version.
-    """
-    name, version = name or declaration.name, declaration.version
-    row = await connection.fetchrow(CHECKPOINT, name)
-    if row is None:
-        raise SchemaMismatch(f"{name} has no checkpoint; run: projector init")
-    if row["version"] != version:
-        raise SchemaMismatch(
-            f"{name} is of version {row['version']} in the database and {version} in this program; "
-            f"run: projector rebuild {name}, or use the program of that version"
-        )
-    return int(row["log_offset"])
 
 
 class WindowLoop(ABC, Generic[F]):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import asyncpg
 
@@ -14,13 +15,14 @@ from events.event import Event
 from projector import tally
 from projector.aggregate import Merged, Merger, Taker
 from projector.apply import TableWriter
+from projector.committing import read_checkpoint
 from projector.database import APPLY_SETTINGS, Database, close_quietly, one_line
-from projector.declare import Aggregate, Fed, Projection, Row
+from projector.declare import AccountProjection, Aggregate, Fed, Projection, Row
 from projector.derived import Homes, Refresher
 from projector.fold import Folded, Folder, Letter, Steps, Window
 from projector.formation import Formation
 from projector.home import Home
-from projector.loop import WindowLoop, read_checkpoint
+from projector.loop import WindowLoop
 from projector.pace import AdaptiveWindow, Rate
 from projector.reader import LogReader
 from projector.telemetry import apply_span, is_recorded, merge_span
@@ -43,8 +45,66 @@ OnRows = Callable[[str, Sequence[Row]], None]
 """Told of new rows, and of which projection they are."""
 
 
-class TableProjector(WindowLoop[Folded]):
-    """Applies one projection; `home` is where its tables are."""
+F = TypeVar("F", bound=Folded)
+"""What a window is folded to."""
+
+
+class SingleProjector(WindowLoop[F], Generic[F]):
+    """Applies one projection, of records or of accounts; `home` is where its tables are."""
+
+    def __init__(
+        self,
+        projection: Projection | AccountProjection,
+        database: Database,
+        reader: LogReader,
+        *,
+        home: Home,
+        window: AdaptiveWindow,
+        formation: Formation | None,
+    ) -> None:
+        super().__init__(
+            home.name, projection.collections, database, reader, window=window, formation=formation
+        )
+        self.declaration = projection
+        self.rate = Rate()
+
+    @abstractmethod
+    async def _write(
+        self, connection: asyncpg.Connection, step: Step, folded: F, probed: Probed | None
+    ) -> Applied:
+        """Applies a window; when it returns all of it is committed, else nothing is."""
+
+    def _applied(self, folded: F) -> None:
+        """Tells that rows came or went."""
+
+    async def _begin(self, connection: asyncpg.Connection, _stop: asyncio.Event) -> int:
+        return await read_checkpoint(connection, self.declaration, self.name)
+
+    async def _commit(
+        self, connection: asyncpg.Connection, window: Window, folded: F, probed: Probed | None
+    ) -> int:
+        step = Step(window.after, window.through, window.events, self.rate.add(window.events))
+        appends = await self.reader.appends(window) if is_recorded() else ()
+        begun = time.monotonic()
+        with apply_span(self.name, window, appends) as span:
+            traceparent = span.traceparent()
+            if traceparent is not None:
+                await keep_window(connection, self.name, window, traceparent)
+            applied = await self._write(connection, step, folded, probed)
+            count(self.name, window.events, folded, applied, time.monotonic() - begun)
+            span.did(
+                rows_inserted=applied.inserted,
+                rows_deleted=applied.deleted,
+                deltas=applied.deltas,
+                dead_letters=len(folded.letters),
+            )
+        if applied.inserted or applied.deleted:
+            self._applied(folded)
+        return window.through
+
+
+class TableProjector(SingleProjector[Folded]):
+    """Applies one projection of records."""
 
     def __init__(
         self,
@@ -59,18 +119,14 @@ class TableProjector(WindowLoop[Folded]):
         on_rows: OnRows = lambda _name, _rows: None,
     ) -> None:
         super().__init__(
-            home.name, projection.collections, database, reader, window=window, formation=formation
+            projection, database, reader, home=home, window=window, formation=formation
         )
         self.projection = projection
         self.writer = TableWriter(projection, home)
         self.on_deltas = on_deltas
         self.on_rows = on_rows
-        self.rate = Rate()
         self._folder = Folder(projection)
         self._probing: asyncpg.Connection | None = None
-
-    async def _begin(self, connection: asyncpg.Connection, _stop: asyncio.Event) -> int:
-        return await read_checkpoint(connection, self.projection, self.name)
 
     def _fold(self, window: Window) -> Steps[tuple[Window, Folded]]:
         return self._folder.beginning_steps(window)
@@ -98,28 +154,14 @@ class TableProjector(WindowLoop[Folded]):
     def _letter(self, _event: Event, letter: Letter) -> Folded:
         return Folded(letters=[letter])
 
-    async def _commit(
-        self, connection: asyncpg.Connection, window: Window, folded: Folded, probed: Probed | None
-    ) -> int:
-        step = Step(window.after, window.through, window.events, self.rate.add(window.events))
-        appends = await self.reader.appends(window) if is_recorded() else ()
-        begun = time.monotonic()
-        with apply_span(self.name, window, appends) as span:
-            traceparent = span.traceparent()
-            if traceparent is not None:
-                await keep_window(connection, self.name, window, traceparent)
-            applied = await self.writer.apply(connection, step, folded, probed)
-            count(self.name, window.events, folded, applied, time.monotonic() - begun)
-            span.did(
-                rows_inserted=applied.inserted,
-                rows_deleted=applied.deleted,
-                deltas=applied.deltas,
-                dead_letters=len(folded.letters),
-            )
-        if applied.inserted or applied.deleted:
-            self.on_deltas()
-            self.on_rows(self.projection.name, folded.fresh)
-        return window.through
+    async def _write(
+        self, connection: asyncpg.Connection, step: Step, folded: Folded, probed: Probed | None
+    ) -> Applied:
+        return await self.writer.apply(connection, step, folded, probed)
+
+    def _applied(self, folded: Folded) -> None:
+        self.on_deltas()
+        self.on_rows(self.projection.name, folded.fresh)
 
 
 def count(name: str, events: int, folded: Folded, applied: Applied, seconds: float) -> None:

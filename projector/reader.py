@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from heapq import merge
+from itertools import chain
 from typing import Final, TypeVar
 
 import asyncpg
@@ -16,6 +16,7 @@ from events.event import Event
 from events.history import WholeLog
 from events.log import read_head, read_traces
 from projector.database import Database, close_quietly, is_transient, retrying
+from projector.declare import EVERY_COMMIT
 from projector.fold import Window
 from projector.pulse import PULSE
 
@@ -32,11 +33,15 @@ EVENT_BYTES: Final = 700
 
 @dataclass(slots=True)
 class Block:
-    """An aligned range of offsets, read as far as `through`, sorted by what it concerns."""
+    """An aligned range of offsets, read as far as `through`, sorted by what it concerns.
+
+    `named` has the commits by collection, all of them under `*`, and other events by their kind,
+    with `#` before it.
+    """
 
     after: int
     through: int
-    commits: dict[str, list[Event]] = field(default_factory=dict)
+    named: dict[str, list[Event]] = field(default_factory=dict)
     removals: list[Event] = field(default_factory=list)
     record_bytes: int = 0
 
@@ -44,17 +49,25 @@ class Block:
         """Adds the events that follow those it has."""
         for event in events:
             if event.kind == "commit":
-                self.commits.setdefault(event.collection or "", []).append(event)
+                self.named.setdefault(event.collection or "", []).append(event)
+                self.named.setdefault(EVERY_COMMIT, []).append(event)
                 self.record_bytes += len(event.record or b"") + EVENT_BYTES
-            elif event.removes_account:
+                continue
+            self.named.setdefault(f"#{event.kind}", []).append(event)
+            if event.removes_account:
                 self.removals.append(event)
         self.through = through
 
     def window(self, after: int, through: int, collections: Names) -> Window:
-        """What of the offsets above `after` up to `through` concerns these collections."""
-        parts = [_between(self.commits.get(c, []), after, through) for c in collections]
-        commits = parts[0] if len(parts) == 1 else list(merge(*parts, key=_offset))
-        return Window(after, through, commits, _between(self.removals, after, through))
+        """What of the offsets above `after` up to `through` concerns these collections.
+
+        Where kinds of events are asked for (`#account`), removals are among them, and not apart.
+        """
+        parts = [_between(self.named.get(c, []), after, through) for c in collections]
+        commits = parts[0] if len(parts) == 1 else sorted(chain(*parts), key=_offset)
+        apart = not any(name.startswith("#") for name in collections)
+        removals = _between(self.removals, after, through) if apart else []
+        return Window(after, through, commits, removals)
 
 
 def _offset(event: Event) -> int:
@@ -84,7 +97,7 @@ class LogReader:
         bytes_max: int = 32 * 1024 * 1024,
     ) -> None:
         self.database = database
-        self.collections = sorted(set(collections))
+        self.collections = None if EVERY_COMMIT in collections else sorted(set(collections))
         self.block_events = block_events
         self.fetch_events = min(fetch_events, block_events)
         self.bytes_max = bytes_max

@@ -16,10 +16,11 @@ import asyncpg
 from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, ordered, shadow, shadow_counts, swap
+from projector.account_projector import AccountProjector
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all
+from projector.building import Building, Show, Site, build_all, found
 from projector.database import Database, close_quietly, one_line
-from projector.declare import Declaration, Fed, Projection
+from projector.declare import AccountProjection, Declaration, Fed, Projection
 from projector.errors import CannotConnect, SchemaMismatch
 from projector.groups import Group
 from projector.home import Home
@@ -28,6 +29,7 @@ from projector.pace import AdaptiveWindow
 from projector.projectors import AggregateProjector, TableProjector
 from projector.reader import LogReader
 from projector.rebuilding import Options, Outcome
+from projector.schema import FOREIGN_VERSION
 from projector.settings import Settings, cores
 from projector.statements import live
 
@@ -67,13 +69,17 @@ class Rebuild:
         self.projections = [
             d for d in declarations if isinstance(d, Projection) and d.name in names
         ]
+        self.accounts = [
+            d for d in declarations if isinstance(d, AccountProjection) and d.name in names
+        ]
+        self.tables: list[Projection | AccountProjection] = [*self.projections, *self.accounts]
         rebuilt = {p.name for p in self.projections}
         self.aggregates = [
             d for d in declarations
             if isinstance(d, Fed)
             and (d.name in names or rebuilt & {c.of.name for c in d.counters.values()})
         ]  # fmt: skip
-        self.everything: list[Declaration] = [*self.projections, *self.aggregates]
+        self.everything: list[Declaration] = [*self.tables, *self.aggregates]
         self.groups = ordered.groups_to_build(declarations, names)
         grouped = [member for group in self.groups for member in group.members]
         self.scratch = [member for member in grouped if member.name not in rebuilt]
@@ -82,7 +88,7 @@ class Rebuild:
         self.site = Site.of(self.database, settings, options.jobs, show)
         self.reader = LogReader(
             database,
-            [c for p in (*self.projections, *self.scratch) for c in p.collections],
+            [c for p in (*self.tables, *self.scratch) for c in p.collections],
             block_events=settings.window_events_max,
             bytes_max=settings.reader_bytes_max,
         )
@@ -142,7 +148,7 @@ class Rebuild:
         every: list[Declaration] = [*self.everything, *self.scratch]
         for declaration in every:
             row = await connection.fetchrow(LIVE, declaration.name)
-            if row is None and isinstance(declaration, Projection):
+            if row is None and not isinstance(declaration, Fed):
                 raise SchemaMismatch(
                     f"{declaration.name} is not in the database yet; run: projector init"
                 )
@@ -157,7 +163,7 @@ class Rebuild:
             for projection in made:
                 for index in await self._extra_indexes(projection, connection):
                     await connection.execute(index)
-        alone: list[Declaration] = [*self.single, *self.aggregates]
+        alone: list[Declaration] = [*self.single, *self.accounts, *self.aggregates]
         for declaration in alone:
             home = shadow.home_of(declaration)
             build = await shadow.find(connection, home)
@@ -166,9 +172,10 @@ class Rebuild:
                 build = None
             if build is None:
                 await shadow.drop(connection, home)
-                await shadow.create(
-                    connection, declaration, home, through[declaration.name] or head
-                )
+                # A table of accounts is small, and has its indexes from the start.
+                bare = not isinstance(declaration, AccountProjection)
+                noted = through[declaration.name] or head
+                await shadow.create(connection, declaration, home, noted, bare=bare)
 
     def _is_usable(self, declaration: Declaration, build: shadow.Build) -> bool:
         same = shadow.fingerprint(declaration) == build.fingerprint
@@ -191,7 +198,10 @@ class Rebuild:
             Building(p, shadow.home_of(p), self.site, partial(self._extra_indexes, p))
             for p in self.single
         ]
-        work = [asyncio.create_task(self._build_in_order(group)) for group in self.groups]
+        work = [
+            *(asyncio.create_task(self._build_in_order(group)) for group in self.groups),
+            *(asyncio.create_task(self._build_accounts(each)) for each in self.accounts),
+        ]
         try:
             self.outcome.events += await build_all(buildings, self.site)
             self.outcome.events += sum(await asyncio.gather(*work))
@@ -203,6 +213,17 @@ class Rebuild:
     async def _build_in_order(self, group: Group) -> int:
         """Builds a group's shadows up to where the live one was; returns how many events it had."""
         return await ordered.build(group, shadow.home_of, self.site, self.reader)
+
+    async def _build_accounts(self, accounts: AccountProjection) -> int:
+        """The same for a table of accounts."""
+        async with self.database.connected(f"rebuild {accounts.name}") as connection:
+            home = shadow.home_of(accounts)
+            build = await found(connection, home)
+            at = await shadow.checkpoint_of(connection, home)
+            await self._follow(accounts, max(at, build.through_offset))
+            for index in await swap.extra_indexes(connection, accounts, self.settings.schema, home):
+                await connection.execute(index)
+            return max(build.through_offset - at, 0)
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection
@@ -266,20 +287,28 @@ class Rebuild:
                 merger.wake()
             await asyncio.gather(*tasks)
 
-    async def _follow(self, what: Projection | Group, through: int) -> None:
+    async def _follow(self, what: Projection | AccountProjection | Group, through: int) -> None:
         """Brings a shadow, or those of a group, to an offset, window by window."""
         if isinstance(what, Group):
             await ordered.follow(what, shadow.home_of, self.site, self.reader, through)
             return
-        projector = TableProjector(
-            what, self.database, self.reader, home=shadow.home_of(what),
-            window=AdaptiveWindow(self.settings.window_events_max),
-        )  # fmt: skip
+        window = AdaptiveWindow(self.settings.window_events_max)
+        projector: TableProjector | AccountProjector
+        if isinstance(what, AccountProjection):
+            projector = AccountProjector(
+                what, self.database, self.reader, home=shadow.home_of(what), window=window
+            )
+        else:
+            projector = TableProjector(
+                what, self.database, self.reader, home=shadow.home_of(what), window=window
+            )
         await projector.run(asyncio.Event(), until=through)
 
     async def _approach(self, connection: asyncpg.Connection) -> None:
         """Brings every shadow near to the live one, or to the head where nothing is live yet."""
-        every: list[Projection | Group] = [*self.single, *self.groups]
+        every: list[Projection | AccountProjection | Group] = [
+            *self.single, *self.accounts, *self.groups
+        ]  # fmt: skip
         for what in every:
             projection = what.judged if isinstance(what, Group) else what
             while True:
@@ -297,16 +326,17 @@ class Rebuild:
         Returns the offsets of those where both are at the same now.
         """
         fed = {c.of.name for a in self.aggregates for c in a.counters.values()}
-        concerned = [*fed, *(p.name for p in (*self.projections, *self.scratch))]
+        concerned = [*fed, *(p.name for p in (*self.tables, *self.scratch))]
         held = await shadow.lock(connection, concerned)
         met = {}
         # A group goes to where the foremost of its live ones is: there all of them can meet it.
         goals = [(g, max(held.get(name, 0) for name in g.names)) for g in self.groups]
         await asyncio.gather(
             *(self._follow(p, held.get(p.name, 0)) for p in self.single),
+            *(self._follow(a, held.get(a.name, 0)) for a in self.accounts),
             *(self._follow(group, goal) for group, goal in goals),
         )
-        for projection in self.projections:
+        for projection in self.tables:
             offset = held.get(projection.name, 0)
             if await shadow.checkpoint_of(connection, shadow.home_of(projection)) == offset:
                 met[projection.name] = offset
@@ -330,17 +360,18 @@ class Rebuild:
 
     async def _compare_all(self, reading: asyncpg.Connection, met: dict[str, int]) -> None:
         found, schema = self.outcome.comparison, self.settings.schema
-        for p in self.projections:
-            version = self._versions[p.name]
-            if p.name not in met or version is None:
+        for d in self.tables:
+            version = self._versions[d.name]
+            if d.name not in met or version is None:
                 continue
-            self.show(p.name, "compare", 0, 1)
-            n, rows = await compare.compare_rows(
-                reading, p, live(p, schema), shadow.home_of(p), DIFFERENCES_MAX
-            )
+            self.show(d.name, "compare", 0, 1)
+            n, differing = await compare.compare_tables(
+                reading, d, version, met[d.name], (live(d, schema), shadow.home_of(d)),
+                differences_max=DIFFERENCES_MAX,
+            )  # fmt: skip
             found.rows += n
-            found.row_differences += await compare.reasons(reading, p, version, met[p.name], rows)
-            self._compared(p.name)
+            found.row_differences += differing
+            self._compared(d.name)
         rebuilt = {p.name for p in self.projections}
         for a in self.aggregates:
             counted = {c.of.name for c in a.counters.values()} & rebuilt
@@ -383,15 +414,22 @@ class Rebuild:
         # In one transaction: each waits for the disk.
         async with connection.transaction():
             for declaration in self.everything:
-                if isinstance(declaration, Fed) or not self.options.keep_old:
+                if isinstance(declaration, Fed) or not self._keeps_old(declaration):
                     await shadow.drop(connection, shadow.home_of(declaration, shadow.OLD))
+
+    def _keeps_old(self, projection: Projection | AccountProjection) -> bool:
+        """Whether the old tables stay: what another indexer wrote the log may not have."""
+        return self.options.keep_old or self._versions[projection.name] == FOREIGN_VERSION
 
     async def _swap_all(self, connection: asyncpg.Connection) -> None:
         schema = self.settings.schema
-        keep_old = self.options.keep_old
         await swap.lock_live(connection, self.everything, schema)
         for projection in self.projections:
+            keep_old = self._keeps_old(projection)
             await swap.swap_projection(connection, projection, schema, keep_old=keep_old)
+        for accounts in self.accounts:
+            keep_old = self._keeps_old(accounts)
+            await swap.swap_accounts(connection, accounts, schema, keep_old=keep_old)
         shadows = [p.name for p in self.projections]
         for aggregate in self.aggregates:
             await swap.swap_aggregate(connection, aggregate, schema, shadows)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
-from projector.declare import Aggregate, Count, Declaration, Derived, Fed, Kept, Projection
+from projector.declare import (
+    Aggregate,
+    Companion,
+    Count,
+    Declaration,
+    Derived,
+    Fed,
+    Kept,
+    Projection,
+)
 from projector.effects import EventByEvent
 from projector.errors import UsageError
 from projector.groups import groups_of
 from projector.settings import CORRECT
 
 GROUP: Final = "projector.projections"
+COMPANIONS: Final = "projector.companions"
+EVERYTHING: Final = "*"
 
 
 def installed() -> list[Declaration]:
@@ -20,7 +31,7 @@ def installed() -> list[Declaration]:
 
     Raises `UsageError` when an entry point cannot be loaded, is no declaration, or repeats a name.
     """
-    found = [d for d in _loaded() if not isinstance(d, EventByEvent)]
+    found = [d for d in _all() if not isinstance(d, EventByEvent)]
     order = sorted(found, key=lambda d: (isinstance(d, Fed), d.name))
     _check(order)
     return order
@@ -28,40 +39,60 @@ def installed() -> list[Declaration]:
 
 def event_by_event(name: str) -> EventByEvent:
     """What is kept event by event under a name. Raises `UsageError` where there is no such."""
-    found = {d.name: d for d in _loaded() if isinstance(d, EventByEvent)}
+    found = {d.name: d for d in _all() if isinstance(d, EventByEvent)}
     if name not in found:
         raise UsageError(f"compat is {name!r}, which is none of: {', '.join([CORRECT, *found])}")
     return found[name]
 
 
-def _loaded() -> list[Kept]:
+def _all() -> list[Kept]:
     found: dict[str, Kept] = {}
-    for entry in entry_points(group=GROUP):
-        try:
-            declaration = entry.load()
-        except Exception as error:
-            raise UsageError(
-                f"cannot load projection {entry.name} ({entry.value}): {error}"
-            ) from error
+    for value, declaration in _loaded(GROUP):
         if not isinstance(declaration, Kept):
-            raise UsageError(f"{entry.value} is no declaration of what is kept")
+            raise UsageError(f"{value} is no declaration of what is kept")
         if declaration.name in found and found[declaration.name] is not declaration:
             raise UsageError(f"two projections are named {declaration.name}; rename one")
         found[declaration.name] = declaration
     return list(found.values())
 
 
+def companions(names: str) -> list[Companion]:
+    """The tables beside those of projections; none where only some projections are kept.
+
+    Raises `UsageError` when an entry point cannot be loaded or is no companion.
+    """
+    found = []
+    everything = EVERYTHING in names.replace(" ", "").split(",")
+    for value, companion in _loaded(COMPANIONS) if everything else ():
+        if not isinstance(companion, Companion):
+            raise UsageError(f"{value} is no Companion")
+        found.append(companion)
+    return found
+
+
+def _loaded(group: str) -> Iterator[tuple[str, object]]:
+    """What each entry point of a group is, after its value."""
+    for entry in entry_points(group=group):
+        try:
+            yield entry.value, entry.load()
+        except Exception as error:
+            raise UsageError(f"cannot load {entry.name} ({entry.value}): {error}") from error
+
+
 def kept(names: str) -> list[Declaration]:
-    """Those of all declarations that are named, by commas; `*`: all.
+    """Those of all declarations that are named, by commas; `*`: all; `*,-name`: all but that one.
 
     Raises `UsageError` for a name that is not installed, and for an aggregate without what it
     counts.
     """
     every = installed()
-    if names.strip() == "*":
-        return every
-    wanted = chosen([name.strip() for name in names.split(",") if name.strip()], every)
-    found = [declaration for declaration in every if declaration.name in wanted]
+    parts = [name.strip() for name in names.split(",") if name.strip()]
+    left_out = chosen([name[1:] for name in parts if name.startswith("-")], every)
+    wanted = [name for name in parts if not name.startswith("-") and name != EVERYTHING]
+    if EVERYTHING in parts:
+        wanted += [declaration.name for declaration in every]
+    wanted = chosen(wanted, every)
+    found = [d for d in every if d.name in wanted and d.name not in left_out]
     _check(found)
     return found
 
@@ -104,11 +135,13 @@ def _check(declarations: Sequence[Declaration]) -> None:
                     )
         elif isinstance(declaration, Derived):
             _check_derived(declaration)
-        else:
+        elif isinstance(declaration, Projection):
             _check_table(declaration)
             _check_judged(
                 declaration, {d.name: d for d in declarations if isinstance(d, Projection)}
             )
+        elif declaration.claim and declaration.claim not in declaration.columns[1:]:
+            raise UsageError(f"{declaration.name} claims {declaration.claim}, no column of its own")
     groups_of(declarations)
 
 
@@ -136,9 +169,8 @@ def verdicts_of(projection: Projection) -> Sequence[str]:
 
 def _check_table(projection: Projection) -> None:
     name, table = projection.name, projection.table
-    needed = ["uri", table.time, *(table.unique or ())]
-    if table.account:
-        needed.append(table.account)
+    named = (table.time, table.account, table.tombstone)
+    needed = ["uri", *(table.unique or ()), *(column for column in named if column)]
     if table.unique:
         needed += ["creator", "indexedAt", "cid"]
     for column in needed:
@@ -151,12 +183,22 @@ def _check_table(projection: Projection) -> None:
             f"{name} has unique columns, and so neither child tables, nor judged columns, nor "
             "columns kept for others, nor further collections"
         )
+    if table.tombstone and (table.unique or projection.children or projection.beside):
+        raise UsageError(
+            f"{name} keeps rows of deleted records, and so has neither unique columns, nor child "
+            "tables, nor judged columns, nor columns kept for others"
+        )
     if clash := {*table.kept, *projection.decided} & set(table.columns):
         raise UsageError(f"{name} writes {', '.join(sorted(clash))}, and keeps it for others")
 
 
 def _check_judged(projection: Projection, others: Mapping[str, Projection]) -> None:
     judged = projection.judged
+    for name in judged.after if judged else ():
+        if name in others and others[name].table.tombstone:
+            raise UsageError(
+                f"{projection.name} is judged after {name}, which keeps rows of deleted records"
+            )
     for mark in judged.marks if judged else ():
         if judged is None or mark.projection not in judged.after:
             raise UsageError(f"{projection.name} is marked by {mark.projection}, but not after it")

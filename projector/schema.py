@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from operator import itemgetter
@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 from events.log import Appender
-from projector.declare import Fed, Kept, Projection
+from projector.declare import Companion, Fed, Kept, Projection
 from projector.effects import EventByEvent
 from projector.errors import SchemaMismatch
 from projector.home import Home, quoted
@@ -57,6 +57,9 @@ FEEDS_CHANGED: Final = """
 UPDATE projector.checkpoint SET edits = edits + 1 WHERE projection = ANY($1::text[])
 """
 UNREGISTER: Final = "DELETE FROM projector.checkpoint WHERE projection = $1"
+EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
+FOREIGN_VERSION: Final = 0
+"""The version of a projection whose tables another indexer has filled: it waits for a rebuild."""
 FEEDS_MIGRATION: Final = "migration 0004_feeds"
 # An arbitrary number of our own: whoever changes the schema holds this advisory lock.
 SCHEMA_LOCK: Final = 7_305_816_512_004
@@ -99,12 +102,16 @@ async def create(
     declarations: Sequence[Kept],
     schema: str,
     *,
+    companions: Sequence[Companion] = (),
+    waiting: Collection[str] = (),
     partition_events: int = 10_000_000,
 ) -> list[str]:
     """Brings the database to what the code works with; says what it did, a line each.
 
-    Safe to run again and by several at once. Engine tables are migrated; tables of projections
-    are created where they are missing, and never altered.
+    Safe to run again and by several at once. Engine tables are migrated; tables of projections,
+    and those beside them, are created where they are missing, and never altered. `waiting` are
+    projections whose tables another has filled. Raises `SchemaMismatch` for rows in the tables of
+    a projection that is new and not among them.
     """
     done: list[str] = []
     await connection.execute("SELECT pg_advisory_lock($1)", SCHEMA_LOCK)
@@ -115,7 +122,13 @@ async def create(
         # Before feeds were data every aggregate that was there was fed.
         fed_before = FEEDS_MIGRATION in done
         for declaration in declarations:
-            done += await _create_tables(connection, declaration, schema, fed_before=fed_before)
+            foreign = declaration.name in waiting
+            done += await _create_tables(
+                connection, declaration, schema, fed_before=fed_before, foreign=foreign
+            )
+        for companion in companions:
+            for statement in statements(companion.ddl.replace("{schema}", quoted(schema))):
+                await connection.execute(statement)
         await Appender(connection, "", partition_events=partition_events).make_partitions(1)
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", SCHEMA_LOCK)
@@ -140,14 +153,24 @@ async def _migrate(connection: asyncpg.Connection) -> list[str]:
 
 
 async def _create_tables(
-    connection: asyncpg.Connection, declaration: Kept, schema: str, *, fed_before: bool
+    connection: asyncpg.Connection,
+    declaration: Kept,
+    schema: str,
+    *,
+    fed_before: bool,
+    foreign: bool,
 ) -> list[str]:
+    home = Home(declaration.name, schema)
     async with connection.transaction():
-        for statement in tables_ddl(declaration, Home(declaration.name, schema)):
+        for statement in tables_ddl(declaration, home):
             await connection.execute(statement)
         own_schema = schema if isinstance(declaration, EventByEvent) else None
-        entry = (declaration.name, declaration.version, own_schema)
+        version = FOREIGN_VERSION if foreign else declaration.version
+        entry = (declaration.name, version, own_schema)
         new = await connection.execute(REGISTER, *entry) == "INSERT 0 1"
+        if foreign:
+            return [f"projection {declaration.name}, which waits for: projector rebuild "
+                    f"{declaration.name}"] if new else []  # fmt: skip
         if isinstance(declaration, Fed) and (new or fed_before):
             fed = await _feed(connection, declaration, whatever_is_there=fed_before and not new)
             if not fed:
@@ -156,7 +179,33 @@ async def _create_tables(
                     f"nothing for {declaration.name}: what it counts is there already; run: "
                     f"projector rebuild {declaration.name}"
                 ]
+        if new and await has_rows(connection, declaration, home):
+            raise SchemaMismatch(
+                f"the tables of {declaration.name} have rows that another indexer wrote; run: "
+                "projector init --attach, which says what to do with them"
+            )
     return [f"projection {declaration.name}"] if new else []
+
+
+async def has_rows(connection: asyncpg.Connection, declaration: Kept, home: Home) -> bool:
+    """Whether any table of the declaration has rows; a list of duplicates, of its collections."""
+    tables: dict[str, str] = {}
+    if isinstance(declaration, EventByEvent):
+        return False  # It has a schema of its own.
+    if not isinstance(declaration, Projection):
+        tables[f"{quoted(home.schema)}.{quoted(declaration.table)}"] = ""
+    else:
+        tables = dict.fromkeys(home.tables(declaration), "")
+        if declaration.table.unique:
+            own = f" WHERE split_part(uri, '/', 4) = '{declaration.collection}'"
+            tables[home.list(declaration.table)] = own
+    for table, own in tables.items():
+        # Asked apart: a statement that names a table must find it.
+        if await connection.fetchval(EXISTS, table) and (
+            await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table}{own})")
+        ):
+            return True
+    return False
 
 
 def tables_ddl(declaration: Kept, home: Home) -> list[str]:
@@ -275,6 +324,11 @@ def _check_version(declaration: Kept, version: int | None) -> None:
     if version is None:
         raise SchemaMismatch(
             f"{name} is not in the database; run: projector init, which says if it must be rebuilt"
+        )
+    if version == FOREIGN_VERSION:
+        raise SchemaMismatch(
+            f"the rows of {name} in the database are another indexer's; once the log has all that "
+            f"they came from, run: projector rebuild {name}"
         )
     if version != declaration.version:
         raise SchemaMismatch(

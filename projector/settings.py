@@ -29,7 +29,9 @@ class Settings:
     """The settings; the defaults suit one small machine. Units are in the names."""
 
     schema: str = _setting("bsky", "Schema of the projections' tables.")
-    projections: str = _setting("*", "Projections that are kept: names by commas, or *.")
+    projections: str = _setting(
+        "*", "Projections that are kept: names by commas; *: all; *,-name: but one."
+    )
     compat: str = _setting(
         CORRECT, "Whose rows the tables have: correct, or reference: as the AppView's indexer."
     )
@@ -94,6 +96,17 @@ class Settings:
     probe_seconds: float = _setting(60.0, "How long a probe listens.", 0.1)
     probe_grace_seconds: float = _setting(30.0, "How long it then waits before it looks.", 0)
     probe_every_seconds: float = _setting(300.0, "Pause between the probes of run.", 0.1)
+    resolve: bool = _setting(False, "Whether `up` finds out the handles of accounts, too.")
+    resolve_directory: str = _setting("https://plc.directory", "URL of the did:plc directory.")
+    resolve_dns: str = _setting(
+        "https://cloudflare-dns.com/dns-query", "DNS over HTTPS that answers in JSON; empty: none."
+    )
+    resolve_concurrency: int = _setting(16, "Accounts that are resolved at once.")
+    resolve_seconds: float = _setting(5.0, "Longest wait for a directory or a handle's host.", 0.1)
+    resolve_bytes_max: int = _setting(65_536, "Largest answer of these, bytes.")
+    resolve_private: bool = _setting(
+        False, "Whether hosts of did:web and of handles may be at private addresses, without TLS."
+    )
     lease_seconds: float = _setting(5.0, "A daemon that says nothing for so long is replaced.", 0.1)
     poll_seconds: float = _setting(1.0, "How often to look where no NOTIFY came.", 0.01)
     backoff_seconds_max: float = _setting(10.0, "Longest wait between two attempts.", 0.1)

@@ -14,7 +14,7 @@ import msgspec
 
 from events.crashpoints import crash_point
 from projector import schema
-from projector.declare import Declaration, Derived, Fed, Projection
+from projector.declare import AccountProjection, Declaration, Derived, Fed, Projection
 from projector.errors import HeldByAnother, UsageError
 from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
@@ -25,7 +25,7 @@ LOAD, KEYS, CATCH_UP = "load", "keys", "catch up"
 GREEN, OLD = "green", "old"
 """What is being built, and what it took the place of."""
 
-FORM: Final = "2"
+FORM: Final = "3"
 """Of what a build has beside its tables: what a program of another form began is begun anew."""
 
 SCHEMAS: Final = "projector_{kind}_{name}"
@@ -112,6 +112,9 @@ def fingerprint(declaration: Declaration) -> str:
         if declaration.judged:
             parts += [repr((declaration.judged.decided, declaration.judged.after))]
             parts.append(_source(declaration.judged.judge))
+    elif isinstance(declaration, AccountProjection):
+        parts += [declaration.table, *declaration.columns, *sorted(declaration.reads)]
+        parts += [str(declaration.claim), _source(declaration.fold)]
     else:
         parts.append(repr(schema.feeds(declaration)))
     if isinstance(declaration, Derived):
@@ -170,7 +173,8 @@ async def _bare(connection: asyncpg.Connection, projection: Projection, home: Ho
         # It would only be vacuumed and analysed while it fills.
         await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     await connection.execute(DEFINITIONS, home.name, definitions)
-    await connection.execute(f'CREATE TABLE {busy(home)} (uri text COLLATE "C" NOT NULL)')
+    for table in (busy(home), rowless(home)):
+        await connection.execute(f'CREATE TABLE {table} (uri text COLLATE "C" NOT NULL)')
     await connection.execute(
         f'CREATE TABLE {removed(home)} (did text COLLATE "C" NOT NULL, log_offset bigint NOT NULL)'
     )
@@ -193,6 +197,11 @@ async def without_indexes(connection: asyncpg.Connection, table: str) -> list[st
 def busy(home: Home) -> str:
     """The helper table of at-uris that have more than one event."""
     return f"{quoted(home.schema)}.build_busy"
+
+
+def rowless(home: Home) -> str:
+    """The helper table of at-uris that had a create of which no row was made."""
+    return f"{quoted(home.schema)}.build_rowless"
 
 
 def busy_events(home: Home) -> str:
@@ -231,7 +240,9 @@ async def drop(connection: asyncpg.Connection, home: Home) -> None:
     crash_point("rebuild.dropped")  # Recovery: nothing is left of it.
 
 
-async def put_back(connection: asyncpg.Connection, projection: Projection) -> None:
+async def put_back(
+    connection: asyncpg.Connection, projection: Projection | AccountProjection
+) -> None:
     """Makes the tables that were kept the shadow, which then follows the log from where they were.
 
     Raises `UsageError` where none are kept, or of another version than the program's.

@@ -28,11 +28,12 @@ def tables_of(declarations: Sequence[Declaration], schema: str) -> list[str]:
     found: set[str] = set()
     for declaration in declarations:
         home = Home(declaration.name, schema)
-        if isinstance(declaration, Fed):
-            found.add(f"{quoted(schema)}.{quoted(declaration.table)}")
-            found.update(home.counted(count) for count in declaration.counters.values())
-        else:
+        if isinstance(declaration, Projection):
             found.update(_tables_of_projection(declaration, home))
+            continue
+        found.add(f"{quoted(schema)}.{quoted(declaration.table)}")
+        if isinstance(declaration, Fed):
+            found.update(home.counted(count) for count in declaration.counters.values())
     return sorted(found)
 
 

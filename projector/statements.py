@@ -69,6 +69,8 @@ class Statements:
     put_versions: str
     delete: str
     delete_duplicates: str | None
+    bury: str | None
+    known: str
     kept: str | None
     keep: str | None
     taken: str
@@ -134,7 +136,8 @@ def duplicates_ddl(table: Table, home: Home) -> list[str]:
     if table.unique is None:
         return []
     name, shelf = "duplicate_" + table.name, home.shelf(table)
-    claim = listed((*table.unique, "indexedAt", "uri"))
+    # The collation is stated, as it is where the first is asked for: tables may be of another.
+    claim = listed(table.unique) + ', "indexedAt" COLLATE "C", uri COLLATE "C"'
     return [
         f"CREATE TABLE IF NOT EXISTS {shelf} (LIKE {home.base(table)} INCLUDING GENERATED,"
         f" CONSTRAINT {quoted(name + '_pkey')} PRIMARY KEY (uri))",
@@ -167,6 +170,8 @@ def statements_of(
         put_versions=make.put_versions(),
         delete=make.delete(),
         delete_duplicates=make.remove_duplicates("uri") if claims else None,
+        bury=make.bury(projection.table.tombstone) if projection.table.tombstone else None,
+        known=make.known(),
         kept=kept_statement(projection, home) if keeps else None,
         keep=keep_statement(projection, home) if keeps else None,
         taken=make.taken(),
@@ -229,6 +234,23 @@ class _Maker:
     def delete(self) -> str:
         """Deletes rows by uri ($1); returns the columns that counters and claims need."""
         return f"DELETE FROM {self.base} WHERE uri = ANY($1::text[]) RETURNING {self.returning}"
+
+    def bury(self, tombstone: str) -> str:
+        """Notes in rows ($1) when their records were deleted ($2); the first time stays."""
+        column = quoted(tombstone)
+        return (
+            f"UPDATE {self.base} AS t SET {column} = g.time"
+            " FROM unnest($1::text[], $2::text[]) AS g(uri, time)"
+            f" WHERE t.uri = g.uri AND t.{column} IS NULL"
+        )
+
+    def known(self) -> str:
+        """Those of the uris ($1) of which a table has a row, or a revision is noted."""
+        relations = [self.base, self.versions, *([self.shelf] if self.table.unique else [])]
+        return " UNION ".join(
+            f"SELECT uri::text FROM {relation} WHERE uri = ANY($1::text[])"
+            for relation in relations
+        )
 
     def taken(self) -> str:
         """Of new rows those uris whose uri or claim is not free, or of whose record a revision is

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from projector import shadow
-from projector.declare import Aggregate, Declaration, Fed, Projection
+from projector.declare import AccountProjection, Aggregate, Declaration, Fed, Projection
 from projector.errors import UsageError
 from projector.home import Home, listed, quoted
 from projector.statements import live
@@ -98,15 +98,21 @@ async def check_dependents(
 ) -> None:
     """Raises `UsageError` where a view reads one of the tables: it would go on reading the old."""
     for declaration in declarations:
-        table = live_table(declaration, schema)
-        if not await connection.fetchval(EXISTS, table):
-            continue
-        views = [row[0] for row in await connection.fetch(DEPENDENTS, table)]
-        if views:
+        if views := await views_of(connection, declaration, schema):
             raise UsageError(
-                f"{', '.join(views)} reads {table} and would go on reading the old table; drop it "
-                "first, and make it again afterwards"
+                f"{', '.join(views)} reads {live_table(declaration, schema)} and would go on "
+                "reading the old table; drop it first, and make it again afterwards"
             )
+
+
+async def views_of(
+    connection: asyncpg.Connection, declaration: Declaration, schema: str
+) -> list[str]:
+    """The views that read the declaration's table."""
+    table = live_table(declaration, schema)
+    if not await connection.fetchval(EXISTS, table):
+        return []
+    return [row[0] for row in await connection.fetch(DEPENDENTS, table)]
 
 
 def live_table(declaration: Declaration, schema: str) -> str:
@@ -150,7 +156,7 @@ async def _moved(
     connection: asyncpg.Connection, declaration: Declaration, schema: str
 ) -> list[tuple[str, str]]:
     """The relations of a shadow that move, and the schemas that they move to."""
-    if isinstance(declaration, Fed):
+    if not isinstance(declaration, Projection):
         return [(declaration.table, schema)]
     name, table = live(declaration, schema), declaration.table
     hidden = (name.child(child) for child in declaration.children if child.hidden)
@@ -161,6 +167,37 @@ async def _moved(
         if relation != table.duplicates:
             moved.append((relation, name.engine if own else schema))
     return moved
+
+
+async def swap_accounts(
+    connection: asyncpg.Connection, accounts: AccountProjection, schema: str, *, keep_old: bool
+) -> None:
+    """Puts the shadow of a projection of accounts in the place of the live table, likewise."""
+    name, green = accounts.name, shadow.home_of(accounts)
+    old = shadow.home_of(accounts, shadow.OLD)
+    table, new = live_table(accounts, schema), live_table(accounts, green.schema)
+    await connection.execute(f"CREATE SCHEMA {quoted(old.schema)}")
+    if keep_old:
+        await connection.execute(KEEP_CHECKPOINT, name, old.name)
+        await connection.execute(KEEP_LETTERS, name, old.name)
+    if accounts.kept and await connection.fetchval(EXISTS, table):
+        values = ", ".join(f"{quoted(c)} = o.{quoted(c)}" for c in accounts.kept)
+        key = quoted(accounts.key)
+        await connection.execute(
+            f"UPDATE {new} AS t SET {values} FROM {table} AS o WHERE t.{key} = o.{key}"
+            f" AND ({listed(accounts.kept, 't.')})"
+            f" IS DISTINCT FROM ({listed(accounts.kept, 'o.')})"
+        )
+    await _replace(connection, accounts.table, green.schema, schema, old.schema)
+    await _take_over(connection, name, green)
+
+
+async def _take_over(connection: asyncpg.Connection, name: str, green: Home) -> None:
+    """Has what was built go on under the live name, with its checkpoint and its dead letters."""
+    await connection.execute(MOVE_CHECKPOINT, name, green.name)
+    for statement in LETTERS:
+        await connection.execute(statement, name, green.name)
+    await _forget(connection, green)
 
 
 async def swap_projection(
@@ -179,10 +216,7 @@ async def swap_projection(
         await _replace(connection, relation, green.schema, target, old.schema)
     if table.unique:
         await _swap_list(connection, projection, name, green, old, keep_old=keep_old)
-    await connection.execute(MOVE_CHECKPOINT, name.name, green.name)
-    for statement in LETTERS:
-        await connection.execute(statement, name.name, green.name)
-    await _forget(connection, green)
+    await _take_over(connection, name.name, green)
 
 
 async def _copy_kept(

@@ -74,7 +74,8 @@ class AccountTruth:
         self._collections = projection.collections
         self._refused = refused
         self._decode = decode or projection.decoder()
-        self._at = table.columns.index(table.time)
+        self._at = table.time_at
+        self._tombstone = table.columns.index(table.tombstone) if table.tombstone else None
         self._width = len(table.columns)
         self._cid = table.columns.index("cid") if "cid" in table.columns else 0
         self._claim_at = [table.columns.index(column) for column in table.unique or ()]
@@ -119,20 +120,31 @@ class AccountTruth:
             first = self._first(event, row, rev)
             first.may = first.may if rev is not None else known.may
             self._put(uri, first)
-        elif self._is_repeat(known, event, row, rev):
-            return
-        elif rev is not None:
-            self._put(uri, Key(row, event.log_offset, rev, True, None))
-        else:
-            # An event without a usable revision leaves the one that was noted.
-            self._put(uri, Key(row, event.log_offset, known.floor, known.must, known.may))
+        elif not self._is_repeat(known, event, row, rev):
+            self._put(uri, self._next(known, event, row, rev))
 
     def _first(self, event: Event, row: Row | None, rev: str | None) -> Key:
         """The key of which nothing was known. Of a lone create no revision is noted, unless its
         claim was taken."""
-        if event.action != "create" or row is None:
+        if event.action != "create":
             return Key(row, event.log_offset, rev, rev is not None, None)
-        return Key(row, event.log_offset, rev if self._is_claimed(row) else None, False, rev)
+        claimed = row is not None and self._is_claimed(row)
+        return Key(row, event.log_offset, rev if claimed else None, False, rev)
+
+    def _next(self, known: Key, event: Event, row: Row | None, rev: str | None) -> Key:
+        """What a key becomes of which something was known, by an event that is no repeat."""
+        if event.action == "delete" and self._tombstone is not None:
+            row = self._buried(known.row, event.indexed_at, self._tombstone)
+        if rev is not None:
+            return Key(row, event.log_offset, rev, True, None)
+        # An event without a usable revision leaves the one that was noted.
+        return Key(row, event.log_offset, known.floor, known.must, known.may)
+
+    def _buried(self, row: Row | None, time: str, at: int) -> Row | None:
+        """The row that stays of a record that was deleted: the first time counts."""
+        if row is None or row[at] is not None:
+            return row
+        return (*row[:at], time, *row[at + 1 :])
 
     def _is_repeat(self, known: Key, event: Event, row: Row | None, rev: str | None) -> bool:
         if known.floor is not None and rev is not None and rev <= known.floor:

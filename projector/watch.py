@@ -107,7 +107,7 @@ class Watch:
         table = counter.projection.table
         self._key = key
         self._keys_of = counter.count.keys_of()
-        self._at = table.columns.index(table.time)
+        self._at = table.time_at
         self._claim_at = [table.columns.index(c) for c in table.unique or ("uri",)]
         self._groups: dict[Claim, dict[str, Row]] = {}
 

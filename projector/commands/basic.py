@@ -2,34 +2,80 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
 from projector import schema
+from projector.attach import Findings
+from projector.attach import attach as attached
 from projector.database import masked
-from projector.environment import COMMON, Common, declared_of_any_kind, opened, settings
+from projector.environment import (
+    COMMON,
+    Common,
+    accompanied,
+    declared,
+    declared_of_any_kind,
+    opened,
+    settings,
+)
+from projector.errors import SchemaMismatch
 from projector.output import console, print_json, status_tables, table
 from projector.settings import shown as shown_settings
 from projector.surroundings import Streams, look_once
 
+TOLD: Final = ("differences", "making", "notes", "waiting")
+"""What `init --attach --json` tells of its findings."""
 
-async def init(*, common: Common = COMMON) -> None:
-    """Create or migrate the engine's tables, and create the tables of all projections."""
+
+async def init(
+    *,
+    attach: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = COMMON,
+) -> None:
+    """Create or migrate the engine's tables, and create the tables of all projections.
+
+    Parameters
+    ----------
+    attach
+        Use tables that are there already, such as those that the AppView's own migrations made.
+        They are compared with what is needed, column by column; missing tables and indexes are
+        made; where anything else differs it is said, and nothing is done. Projections whose tables
+        have rows wait for `projector rebuild`.
+    """
     chosen = settings()
     async with opened(common, chosen, create=True) as database:
         connection = await database.first_connect("init")
         try:
-            done = await schema.create(
-                connection,
-                declared_of_any_kind(),
-                chosen.schema,
-                partition_events=chosen.partition_events,
-            )
+            if attach:
+                found = await attached(
+                    connection, declared(), accompanied(), chosen.schema,
+                    partition_events=chosen.partition_events,
+                )  # fmt: skip
+            else:
+                found = Findings()
+                found.done = await schema.create(
+                    connection, declared_of_any_kind(), chosen.schema, companions=accompanied(),
+                    partition_events=chosen.partition_events,
+                )  # fmt: skip
         finally:
             await connection.close()
         if common.json:
-            print_json({"database": masked(database.url), "done": done})
-            return
-        for line in done:
-            console.print(f"created {line}")
-        console.print(f"{masked(database.url)} is ready.", soft_wrap=True)
+            told: dict[str, object] = {"database": masked(database.url), "done": found.done}
+            if attach:
+                told |= {name: getattr(found, name) for name in TOLD}
+            print_json(told)
+        elif found.differences:
+            console.print("\n".join(found.differences), soft_wrap=True)
+        else:
+            lines = [f"created {line}" for line in (*found.making, *found.done)]
+            lines += [f"note: {line}" for line in found.notes]
+            console.print("\n".join((*lines, f"{masked(database.url)} is ready.")), soft_wrap=True)
+        if found.differences:
+            raise SchemaMismatch(
+                f"the tables in {chosen.schema} do not fit, as listed; change them, or name "
+                "another --schema: nothing was done"
+            )
 
 
 async def status(*, common: Common = COMMON) -> None:

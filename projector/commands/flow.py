@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from events.errors import SourceError
+from events.event import Source
 from events.sources.generate import GenerateSource
 from projector import ingest as flow
 from projector import schema
@@ -78,7 +79,7 @@ async def ingest(
                     done = await flow.ingest(reading, target, stop, show)
         else:
             async with opened(common, chosen) as database:
-                await _check(database)
+                await checked(database)
                 streams = [source] if is_stream(source) else []
                 with _bar(shown) as show:
                     async with observed(chosen, streams=streams), telling:
@@ -102,7 +103,17 @@ async def into_log(
     show: flow.Show = flow.show_nothing,
 ) -> flow.Progress:
     """Appends a source to the log until it ends or `stop` is set, holding its lease."""
-    source = source_of(text, chosen)
+    return await append_source(database, source_of(text, chosen), chosen, stop, show)
+
+
+async def append_source(
+    database: Database,
+    source: Source,
+    chosen: Settings,
+    stop: asyncio.Event,
+    show: flow.Show = flow.show_nothing,
+) -> flow.Progress:
+    """The same of a source that is made already."""
     keeper = LeaseKeeper(database, lease_seconds=chosen.lease_seconds)
     renewing = asyncio.create_task(keeper.run())
     sink = LogSink(
@@ -144,7 +155,7 @@ async def run(
     listening(chosen)
     say_what_shows()
     async with opened(common, chosen) as database:
-        await _check(database, only)
+        await checked(database, only)
         with exported(), stop_on_signals(chosen.stop_seconds) as stop:
             daemon = Daemon(database, declarations, chosen, only=only)
             watching = asyncio.create_task(_watch(daemon)) if sys.stderr.isatty() else None
@@ -194,7 +205,8 @@ async def generate(
         console.print(f"{done.events:,} events written to {to}.", soft_wrap=True)
 
 
-async def _check(database: Database, only: list[str] | None = None) -> None:
+async def checked(database: Database, only: list[str] | None = None) -> None:
+    """Makes sure that database and code fit; `only`: those projections as well, none for all."""
     connection = await database.first_connect("check")
     try:
         declarations = [] if only is None else declared_of_any_kind()

@@ -14,7 +14,7 @@ from projector import schema, shadow
 from projector.as_of import AsOf
 from projector.building import Show
 from projector.compare import Comparison
-from projector.declare import Projection
+from projector.declare import Fed
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import CheckFailed, UsageError
 from projector.moments import offset_at
@@ -113,7 +113,7 @@ async def rollback(
             await schema.check(connection, ())
             for declaration in declarations:
                 if declaration.name in wanted:
-                    if not isinstance(declaration, Projection):
+                    if isinstance(declaration, Fed):
                         raise UsageError(
                             f"{declaration.name} is an aggregate: it is counted anew when a "
                             "projection that it counts is rolled back"

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from projector import schema
 from projector.commands.heal import print_patch
+from projector.committing import read_checkpoint
 from projector.declare import Aggregate, Declaration, Projection
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import UsageError
 from projector.heal import HEAL_SETTINGS
-from projector.loop import read_checkpoint
 from projector.mend import Mender, Patch
 from projector.moments import offset_at
 from projector.output import console, errors, print_json

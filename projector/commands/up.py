@@ -16,13 +16,15 @@ from rich.live import Live
 
 from events.event import Source
 from projector import schema
-from projector.commands.flow import into_log
+from projector.commands import resolve
+from projector.commands.flow import append_source, into_log
 from projector.daemon import Daemon, first_failure, stop_on_signals
 from projector.database import Database, masked
 from projector.declare import Kept
 from projector.environment import (
     COMMON,
     Common,
+    accompanied,
     declared_of_any_kind,
     held_alone,
     opened,
@@ -125,17 +127,19 @@ async def everything(run: Run, stop: asyncio.Event) -> bool:
         watched(run, declarations),
     ):
         projecting = asyncio.create_task(daemon.run(stop), name="projections")
+        beside = [projecting, *resolving(run, stop)]
         try:
-            await first_failure(feeding, [projecting])
+            await first_failure(feeding, beside)
             if run.until_caught_up and not stop.is_set():
                 finishing = asyncio.create_task(caught_up(run.database, declarations))
-                await first_failure([finishing], [projecting])
+                await first_failure([finishing], beside)
                 finished = not stop.is_set()
                 stop.set()
             await projecting
         finally:
-            projecting.cancel()
-            await asyncio.gather(projecting, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
     return finished
 
 
@@ -167,6 +171,14 @@ async def entrance(run: Run, stop: asyncio.Event) -> AsyncIterator[list[asyncio.
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
+
+
+def resolving(run: Run, stop: asyncio.Event) -> list[asyncio.Task[None]]:
+    """What finds out handles, where that is wanted; it ends with `stop`."""
+    if not run.settings.resolve:
+        return []
+    source = resolve.source(run.database, run.settings)
+    return [_task(append_source(run.database, source, run.settings, stop), "resolve")]
 
 
 async def _until_drained(
@@ -245,8 +257,9 @@ async def _prepare(database: Database, chosen: Settings) -> None:
     try:
         declarations = declared_of_any_kind()
         await schema.create(
-            connection, declarations, chosen.schema, partition_events=chosen.partition_events
-        )
+            connection, declarations, chosen.schema, companions=accompanied(),
+            partition_events=chosen.partition_events,
+        )  # fmt: skip
         await schema.check(connection, declarations, chosen.schema)
     finally:
         await connection.close()

@@ -11,15 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from events.event import RESOLVED, Event
 from projector.database import Database
 from projector.declare import Aggregate
 from tests.golden.test_golden import SETS, golden_events, lines_of
 from tests.support import engine
 from tests.support.shared import SHARED_DATA
 
-NOT_KEPT = {"actor", "op_thread_reply"}
+NOT_KEPT: set[str] = set()
 """Tables of the golden sets that no projection keeps yet."""
 ELSEWHERE = {"notification"}
 """`tests/derived/test_golden.py` looks at these."""
@@ -72,6 +74,10 @@ def comparable(tables: dict[str, Rows]) -> dict[str, Rows]:
     for row in tables.get("profile", []):
         stated = records[row["uri"]].get("createdAt")
         row["createdAt"] = stated and in_milliseconds(row["createdAt"])
+    live = {row["uri"] for row in tables["record"]}
+    for row in tables.get("op_thread_reply", []):
+        # The AppView's time is that of its clock, and stays when the post comes again.
+        row["deletedAt"] = row["deletedAt"] is not None and row["uri"] not in live
     for name in ("profile_agg", "post_agg"):
         # No row and zeros are the same (dataplane.md 2.1).
         tables[name] = [row for row in tables.get(name, [])
@@ -80,17 +86,46 @@ def comparable(tables: dict[str, Rows]) -> dict[str, Rows]:
             for name, rows in tables.items()}  # fmt: skip
 
 
+def with_resolutions(events: list[Event]) -> list[Event]:
+    """The events, and after each identity event that a resolver found the handle that it tells."""
+    found = []
+    for event in events:
+        found.append(event)
+        if event.kind == "identity":
+            told = json.loads(event.record or b"{}")["handle"]
+            record = json.dumps({"handle": told}).encode()
+            found.append(msgspec.structs.replace(event, action=RESOLVED, record=record))
+    return found
+
+
+def last_revisions(events: list[Event]) -> dict[str, str]:
+    """The highest revision of each repo, but of accounts that were deleted since."""
+    found: dict[str, str] = {}
+    for event in events:
+        if event.kind == "commit":
+            found[event.did] = max(found.get(event.did, ""), event.rev or "")
+        elif event.removes_account:
+            found.pop(event.did, None)
+    return found
+
+
 @pytest.mark.both_servers
 @pytest.mark.parametrize("window", [7, 100_000])
 @pytest.mark.parametrize("name", SETS)
 async def test_every_table_comes_out_equal(database: Database, name: str, window: int) -> None:
     await engine.create(database, engine.ALL)
-    await engine.append(database, golden_events(name))
+    await engine.append(database, with_resolutions(golden_events(name)))
     await engine.project(database, window_events=window, declarations=engine.ALL)
     names = set(engine.table_names(engine.ALL)) - ELSEWHERE
     found = await engine.tables_of(database, names)
+    # The AppView keeps no revision of a repo whose commit it cannot name: the sets have none.
+    revisions = {row["did"]: row["repoRev"] for row in found.pop("actor_sync")}
+    assert revisions == last_revisions(golden_events(name))
     ours = comparable(found)
     expected = golden(name)
+    # Of accounts that it does not know the AppView forgets the state; we keep it.
+    named = {event.did for event in golden_events(name) if event.kind == "identity"}
+    ours["actor"] = [row for row in ours["actor"] if row["did"] in named]
     gone = {event.uri for event in golden_events(name) if event.action == "delete"}
     for table, subject in KEPT.items():
         kept = [row for row in ours[table] if row not in expected.get(table, [])]

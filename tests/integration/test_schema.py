@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from projector.declare import Declaration, Derived, Projection
+from projector.declare import AccountProjection, Declaration, Derived, Projection
 from projector.schema import statements
 from tests.support.engine import ALL, table_names
 from tests.support.shared import require_shared
@@ -52,8 +52,13 @@ async def shape_of(connection: Connection, table: str) -> Shape:
     }
 
 
+OURS = {"op_thread_reply_uri_idx"}
+"""Indexes that the engine finds rows by, and the AppView has not (projections/DEVIATIONS.md)."""
+
+
 def schema_differences(found: Shape, expected: Shape) -> list[str]:
     """One line a difference: what was expected and what is there instead."""
+    found = {**found, "indexes": {n: i for n, i in found["indexes"].items() if n not in OURS}}
     theirs = dict(enumerate(expected["columns"]))
     ours = dict(enumerate(found["columns"]))
     return [
@@ -77,6 +82,8 @@ def declared(declaration: Declaration) -> tuple[str, set[str]]:
         return declaration.table.name, set(declaration.table.columns)
     if isinstance(declaration, Derived):
         return declaration.table, set(declaration.columns)
+    if isinstance(declaration, AccountProjection):
+        return declaration.table, {*declaration.columns, *declaration.kept}
     counters = {*declaration.counters, *declaration.foreign}
     return declaration.table, {declaration.key} | counters
 

@@ -8,34 +8,21 @@ import asyncpg
 import pytest
 
 from projector import schema
-from projector.registry import installed
+from projector.registry import companions, installed
 from tests.integration.test_schema import schema_differences
+from tests.peer.made import HAS_TRIGRAMS
 from tests.peer.schema import kept, names, table_facts
 
 pytestmark = pytest.mark.both_servers
 
 PEER: Final[dict[str, Any]] = kept()["tables"]
 
-NOT_YET: Final = {
-    "actor", "actor_state", "actor_sync", "notification", "op_thread_reply",
-    # Filled by others than the firehose (dataplane.md 1.18), or by nobody.
-    "activity_subscription", "blob_takedown", "bookmark", "did_cache", "draft", "label",
-    "list_mute", "moderation_action", "moderation_action_subject_blob", "moderation_event",
-    "moderation_report", "moderation_report_resolution", "moderation_subject_status", "mute",
-    "notification_push_token", "private_data", "subscription", "suggested_feed",
-    "suggested_follow", "tagged_suggestion", "thread_mute", "view_param",
-}  # fmt: skip
-"""Every table of the peer that `projector init` does not make yet; one that it makes goes from
-here."""
-
-HAS_TRIGRAMS: Final = "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'"
-
 
 @pytest.fixture
 async def connection(database_url: str) -> Any:
     """A connection to a database as `projector init` makes it."""
     made = await asyncpg.connect(database_url)
-    await schema.create(made, installed(), "bsky")
+    await schema.create(made, installed(), "bsky", companions=companions("*"))
     yield made
     await made.close()
 
@@ -43,7 +30,7 @@ async def connection(database_url: str) -> Any:
 async def test_our_tables_are_the_peers(connection: asyncpg.Connection) -> None:
     trigrams = bool(await connection.fetchval(HAS_TRIGRAMS))
     ours = await names(connection)
-    assert set(ours) == set(PEER) - NOT_YET
+    assert set(ours) == set(PEER)
     found = {name: await table_facts(connection, name) for name in ours}
     assert {
         name: differing

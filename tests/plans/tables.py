@@ -148,6 +148,7 @@ def of_projection(projection: Projection) -> Iterator[tuple[str, Guard]]:
     yield from guard("taken", probes, *pkeys, revised, claim, pages=16)
     yield from guard("held", of(held, values.rows) | of(new, values.rows), *pkeys, pages=8)
     yield from guard("versions", of(held, values.uris), revised, pages=4)
+    yield from guard("known", of(held, values.uris) | of(new, values.uris), *pkeys, revised)
     noted = of(held, values.revisions) | of(new, values.revisions)
     yield from guard("put_versions", noted, revised, pages=11)
     yield from guard("delete", of(held, values.uris) | of(new, values.uris), *pkeys, pages=7)

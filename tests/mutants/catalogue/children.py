@@ -86,11 +86,14 @@ MUTANTS: Final = (
     ),
     Mutant(
         "rebuild-no-row-is-a-row",
-        "a rebuild loads a record that has no row in the table",
+        "a rebuild forgets that a record which makes no row came after one that did",
         "projector/bulk.py",
-        old="            if row is None:\n                busy.add(uri)\n",
-        new="            if row is None:\n                pass\n",
-        tests=(f"{EVERYTHING}test_a_record_without_a_row_is_rebuilt_as_one",),
+        old="                rowless.add(uri)\n",
+        new="                pass\n",
+        tests=(
+            "tests/integration/test_op_thread.py::"
+            "test_of_two_creates_the_last_says_whether_there_is_a_row",
+        ),
     ),
     Mutant(
         "truth-without-children",

@@ -43,8 +43,8 @@ MUTANTS: Final = (
         "fold-always-decided",
         "what a window says of a record is believed without what the tables know of its past",
         "projector/fold.py",
-        old="            elif _is_undecided(known, event, rev):\n",
-        new="            elif rev == '' and _is_undecided(known, event, rev):\n",
+        old="            if known is not None and _is_undecided(known, event, rev):\n",
+        new="            if rev == '' and known is not None and _is_undecided(known, event, ''):\n",
         tests=(MODEL, ODD),
     ),
     Mutant(
@@ -99,8 +99,8 @@ MUTANTS: Final = (
         "fold-update-passes-for-new",
         "a record that a window first updates counts as one that no table has",
         "projector/fold.py",
-        old='nets[uri] = _Net(row, rev, event.action == "create")',
-        new='nets[uri] = _Net(row, rev, event.action != "delete")',
+        old='known is None and event.action == "create")',
+        new='known is None and event.action != "delete")',
         tests=(MODEL,),
     ),
     Mutant(

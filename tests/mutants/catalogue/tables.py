@@ -12,6 +12,7 @@ SUFFIX = "tests/model/test_model.py::test_any_suffix_delivered_again_changes_no_
 TWO_TO_SIX = "tests/invariants/test_invariants_2_to_6.py::"
 EIGHT = "tests/invariants/test_invariant_8.py::"
 AHEAD = "tests/invariants/test_looking_ahead.py::"
+OP_THREAD: Final = "tests/integration/test_op_thread.py::"
 CANCELLED = "tests/daemon/test_cancelled.py::"
 MISSING = "tests/mutants/test_missing_tables.py::"
 
@@ -19,22 +20,18 @@ MUTANTS: Final = (
     Mutant(
         "apply-checkpoint-before-effect",
         "the checkpoint commits before the rows: a crash between them loses a window",
-        "projector/apply.py",
-        old="""            async with connection.transaction():
-                # First, so that of two owners the second waits here and then knows.
-                edits = await self._move_checkpoint(connection, step)
-""",
-        new="""            edits = await self._move_checkpoint(connection, step)
-            async with connection.transaction():
-""",
+        "projector/committing.py",
+        old="        applied = await write(int(edits))\n",
+        new="        pass\n    async with connection.transaction():\n"
+        "        applied = await write(int(edits))\n",
         tests=(f"{TWO_TO_SIX}test_invariant_2_effect_and_checkpoint_commit_together",),
     ),
     Mutant(
         "apply-cas-swallowed",
         "that the checkpoint did not move is not looked at: two owners both apply a window",
-        "projector/apply.py",
-        old="        if edits is None:\n            raise CheckpointMoved(self.home.name)\n",
-        new="        if edits is None:\n            return 0\n",
+        "projector/committing.py",
+        old="        if edits is None:\n            raise CheckpointMoved(name)\n",
+        new="        if edits is None:\n            edits = 0\n",
         tests=(f"{TWO_TO_SIX}test_invariant_2_of_two_who_believe_they_own_it_one_rolls_back",),
     ),
     Mutant(
@@ -208,8 +205,8 @@ MUTANTS: Final = (
         "ahead-not-voided-by-edits",
         "what was looked up ahead is believed though somebody else has edited the tables since",
         "projector/apply.py",
-        old="                if probed is not None and probed.edits != edits:\n",
-        new="                if probed is not None and probed.edits > edits:\n",
+        old="probed.edits == edits else None",
+        new="probed.edits <= edits else None",
         tests=(f"{AHEAD}test_a_delete_that_somebody_noted_meanwhile_is_not_undone",),
     ),
     Mutant(
@@ -235,6 +232,33 @@ MUTANTS: Final = (
         old="        if self._feeds_at != edits:\n",
         new="        if self._feeds_at is None:\n",
         tests=("tests/mutants/test_missing_tools.py::test_feeding_follows_a_swap",),
+    ),
+    Mutant(
+        "tombstone-moves",
+        "a second delete makes a record that was deleted already one that went later",
+        "projector/statements.py",
+        old=""" AND t.{column} IS NULL\"""",
+        new='"',
+        tests=(f"{OP_THREAD}test_a_deleted_reply_stays_until_it_comes_again",),
+    ),
+    Mutant(
+        "account-claims-not-released",
+        "who comes to have a handle does not take it from an account outside of the window",
+        "projector/account.py",
+        old="        if known.claimed:\n",
+        new="        if not known.claimed:\n",
+        tests=("tests/integration/test_actor.py::test_handles_and_states_step_by_step",),
+    ),
+    Mutant(
+        "resolver-asks-private-hosts",
+        "a host that names a public address beside a private one is asked",
+        "projector/web.py",
+        old="not all(map(is_public, addresses))",
+        new="not any(map(is_public, addresses))",
+        tests=(
+            "tests/resolve/test_resolver.py::"
+            "test_what_the_network_names_is_asked_at_public_addresses_only",
+        ),
     ),
     Mutant(
         "lease-taken-without-condition",
