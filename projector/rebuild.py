@@ -16,17 +16,16 @@ import asyncpg
 from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, ordered, shadow, shadow_counts, swap
-from projector.account_projector import AccountProjector
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all, found
+from projector.building import Building, Show, Site, build_all
 from projector.database import Database, close_quietly, one_line
 from projector.declare import AccountProjection, Declaration, Fed, Projection
 from projector.errors import CannotConnect, SchemaMismatch
+from projector.follower import Followed, Follower
 from projector.groups import Group
 from projector.home import Home
 from projector.lease import LeaseKeeper
-from projector.pace import AdaptiveWindow
-from projector.projectors import AggregateProjector, TableProjector
+from projector.projectors import AggregateProjector
 from projector.reader import LogReader
 from projector.rebuilding import Options, Outcome
 from projector.schema import FOREIGN_VERSION
@@ -66,12 +65,9 @@ class Rebuild:
         self.settings = settings
         self.options = options
         self.show = show
-        self.projections = [
-            d for d in declarations if isinstance(d, Projection) and d.name in names
-        ]
-        self.accounts = [
-            d for d in declarations if isinstance(d, AccountProjection) and d.name in names
-        ]
+        chosen = [d for d in declarations if d.name in names]
+        self.projections = [d for d in chosen if isinstance(d, Projection)]
+        self.accounts = [d for d in chosen if isinstance(d, AccountProjection)]
         self.tables: list[Projection | AccountProjection] = [*self.projections, *self.accounts]
         rebuilt = {p.name for p in self.projections}
         self.aggregates = [
@@ -92,6 +88,7 @@ class Rebuild:
             block_events=settings.window_events_max,
             bytes_max=settings.reader_bytes_max,
         )
+        self.follower = Follower(self.site, self.reader)
         self._versions: dict[str, int | None] = {}
 
     async def run(self) -> Outcome:
@@ -199,8 +196,8 @@ class Rebuild:
             for p in self.single
         ]
         work = [
-            *(asyncio.create_task(self._build_in_order(group)) for group in self.groups),
-            *(asyncio.create_task(self._build_accounts(each)) for each in self.accounts),
+            *(asyncio.create_task(self.follower.build_group(group)) for group in self.groups),
+            *(asyncio.create_task(self.follower.build_accounts(a)) for a in self.accounts),
         ]
         try:
             self.outcome.events += await build_all(buildings, self.site)
@@ -209,21 +206,6 @@ class Rebuild:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-
-    async def _build_in_order(self, group: Group) -> int:
-        """Builds a group's shadows up to where the live one was; returns how many events it had."""
-        return await ordered.build(group, shadow.home_of, self.site, self.reader)
-
-    async def _build_accounts(self, accounts: AccountProjection) -> int:
-        """The same for a table of accounts."""
-        async with self.database.connected(f"rebuild {accounts.name}") as connection:
-            home = shadow.home_of(accounts)
-            build = await found(connection, home)
-            at = await shadow.checkpoint_of(connection, home)
-            await self._follow(accounts, max(at, build.through_offset))
-            for index in await swap.extra_indexes(connection, accounts, self.settings.schema, home):
-                await connection.execute(index)
-            return max(build.through_offset - at, 0)
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection
@@ -287,28 +269,9 @@ class Rebuild:
                 merger.wake()
             await asyncio.gather(*tasks)
 
-    async def _follow(self, what: Projection | AccountProjection | Group, through: int) -> None:
-        """Brings a shadow, or those of a group, to an offset, window by window."""
-        if isinstance(what, Group):
-            await ordered.follow(what, shadow.home_of, self.site, self.reader, through)
-            return
-        window = AdaptiveWindow(self.settings.window_events_max)
-        projector: TableProjector | AccountProjector
-        if isinstance(what, AccountProjection):
-            projector = AccountProjector(
-                what, self.database, self.reader, home=shadow.home_of(what), window=window
-            )
-        else:
-            projector = TableProjector(
-                what, self.database, self.reader, home=shadow.home_of(what), window=window
-            )
-        await projector.run(asyncio.Event(), until=through)
-
     async def _approach(self, connection: asyncpg.Connection) -> None:
         """Brings every shadow near to the live one, or to the head where nothing is live yet."""
-        every: list[Projection | AccountProjection | Group] = [
-            *self.single, *self.accounts, *self.groups
-        ]  # fmt: skip
+        every: list[Followed] = [*self.single, *self.accounts, *self.groups]
         for what in every:
             projection = what.judged if isinstance(what, Group) else what
             while True:
@@ -318,7 +281,7 @@ class Rebuild:
                 self.show(projection.name, "catch up", at, goal)
                 if goal - at <= NEAR_EVENTS:
                     break
-                await self._follow(what, goal)
+                await self.follower.follow(what, goal)
 
     async def _meet(self, connection: asyncpg.Connection) -> dict[str, int]:
         """Holds what is live where it is, and brings the shadows there; within a transaction.
@@ -332,9 +295,9 @@ class Rebuild:
         # A group goes to where the foremost of its live ones is: there all of them can meet it.
         goals = [(g, max(held.get(name, 0) for name in g.names)) for g in self.groups]
         await asyncio.gather(
-            *(self._follow(p, held.get(p.name, 0)) for p in self.single),
-            *(self._follow(a, held.get(a.name, 0)) for a in self.accounts),
-            *(self._follow(group, goal) for group, goal in goals),
+            *(self.follower.follow(p, held.get(p.name, 0)) for p in self.single),
+            *(self.follower.follow(a, held.get(a.name, 0)) for a in self.accounts),
+            *(self.follower.follow(group, goal) for group, goal in goals),
         )
         for projection in self.tables:
             offset = held.get(projection.name, 0)

@@ -102,8 +102,8 @@ MUTANTS: Final = (
         "apply-revs-of-deletes-unnoted",
         "of deletes no revision is noted: the create that comes again brings the row back",
         "projector/apply.py",
-        old="        await self._note_revs([*gone, *(row[0] for row in changed)])\n",
-        new="        await self._note_revs([row[0] for row in changed])\n",
+        old="self._note_revs([*gone, *(row[0] for row in changed)], self.revs)\n",
+        new="self._note_revs([row[0] for row in changed], self.revs)\n",
         tests=(SUFFIX, MODEL),
     ),
     Mutant(
