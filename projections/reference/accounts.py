@@ -12,13 +12,11 @@ from typing import Final
 
 import msgspec
 
-from events.event import Event
+from events.event import RESOLVED, Event
 from projector.effects import Doing, Effect, Refused, do
 
 STATUSES: Final = ("takendown", "suspended", "deleted", "deactivated")
 
-RESOLVED: Final = "resolved"
-"""The action of identity events that no network event asked for."""
 STALE: Final = timedelta(days=1)
 STALE_WITHOUT_HANDLE: Final = timedelta(hours=1)
 

@@ -25,13 +25,8 @@ from tests.compat.stage import ReferenceStage, append, event_of, reading, tables
 from tests.peer.schema import names
 from tests.support import engine
 
-NOT_YET = {"actor", "sync", "self replies", "flags"}
-"""What no projection keeps by default yet."""
 TOLD_OF_POSTS = {"18", "23", "25", "28", "29", "39", "46", "47", "48", "49"}
 """Scenarios whose notifications are those of posts, which are not kept by default yet."""
-GATES_NOT_YET = {("28", "counts"), ("29", "counts"), ("30", "counts"), ("31", "counts"),
-                 ("32", "counts"), ("33", "counts")}  # fmt: skip
-"""Counts that wait for the flags of gates."""
 
 LETTERS = "SELECT DISTINCT log_offset FROM projector.dead_letter ORDER BY 1"
 
@@ -66,7 +61,7 @@ class Script:
         await append(connection, self.parts[0])
         await catch_up()
         for statement in self.statements:
-            # By default there is no table of mutes yet.
+            # By default nothing makes the table of mutes here.
             with suppress(asyncpg.UndefinedTableError):
                 await connection.execute(statement)
         await append(connection, self.parts[1])
@@ -142,8 +137,6 @@ def test_as_the_reference(case: Case, reference_told: Told) -> None:
 def test_by_default(case: Case, correct_told: Told) -> None:
     found = correct_told[case.name]
     for name, rows in ({"refused": []} | case.reference | case.correct).items():
-        if name in NOT_YET or (case.name, name) in GATES_NOT_YET:
-            continue
         if name == "told" and case.name in TOLD_OF_POSTS:
             continue
         assert found[name] == sorted(rows), name

@@ -9,6 +9,7 @@ from tests.compat.casting import PROFILE, WRONG_CID, Case, Play, facets
 from tests.peer.population import FEED, GRAPH
 
 NOBODY_TOLD: Final = "by default a record is kept where nobody is to be told of it"
+RESOLVED_ONLY: Final = "by default a handle is what a resolver found, not what is claimed"
 ALL_GOES: Final = "by default all rows of a deleted account go, and are counted out"
 
 
@@ -114,12 +115,14 @@ ACCOUNTS = [
         {"versions": ["A/post/p1 v2", "B/post/p1 v1"]}, ALL_GOES),
     Case(60, status_of_the_unknown, {"actor": []},
          {"actor": ["A deactivated"]}, "by default a status is kept of an unknown account, too"),
-    Case(60, then_identity, {"actor": ["A a"]}, {"actor": ["A a deactivated"]}, "the same",
-         case="b"),
+    Case(60, then_identity, {"actor": ["A a"]}, {"actor": ["A deactivated"]},
+         f"the same; {RESOLVED_ONLY}", case="b"),
     Case(61, odd_statuses, {"actor": ["A a deactivated"], "refused": ["4"]},
-         {"refused": []}, "by default what tells nothing is no error"),
-    Case(62, handle_refreshed, {"actor": ["A", "B three"]}),
-    Case(63, handle_taken, {"actor": ["A", "B same"]}),
+         {"actor": ["A deactivated"], "refused": []},
+         f"by default what tells nothing is no error; {RESOLVED_ONLY}"),
+    Case(62, handle_refreshed, {"actor": ["A", "B three"]}, {"actor": ["A one", "B three"]},
+         "by default what a resolver found counts, however soon it asked again"),
+    Case(63, handle_taken, {"actor": ["A", "B same"]}, {"actor": ["A", "B"]}, RESOLVED_ONLY),
     Case(64, older_revision, {"sync": ["A 3k1aaaaaaaaa2"]},
          {"sync": ["A 3k2aaaaaaaaa2"]}, "by default a repo's revision never goes back"),
     Case(71, root_by_handle, {"post": ["A/post/p1"], "refused": ["2"]}),
