@@ -188,7 +188,9 @@ async def _likes_and_posts(crowd: asyncpg.Connection) -> None:
         ("search for new rows", sql.taken, keys_of(likes, new)),
         ("search for rows that are there", sql.taken, keys_of(likes, old)),
         ("search for rows whose claim is taken", sql.taken, keys_of(likes, old, "new")),
+        ("search for records of which anything is known", sql.known, (uris,)),
         ("held", sql.held, tuple(rows_of(likes, old))),
+        ("search for who holds claims", sql.holders, claims),
         ("shelve", sql.shelve, tuple(rows_of(likes, new))),
         ("delete", sql.delete, (uris,)),
         ("delete of duplicates", sql.delete_duplicates, ([u + "dup" for u in uris],)),
@@ -209,11 +211,13 @@ async def _likes_and_posts(crowd: asyncpg.Connection) -> None:
         await assert_bounded(crowd, name, statement, values, ROWS_MAX)
 
     sql = statements_of(posts, live(posts, "bsky"), counters_of(posts, engine.DECLARATIONS))
+    assert posts.judged is not None
+    verdicts = [[None] * WINDOW] * len(posts.judged.columns)
     for name, statement, values in (
         ("search for new posts", sql.taken, keys_of(posts, new)),
         ("search for posts that are there", sql.taken, keys_of(posts, old)),
         ("held posts", sql.held, tuple(rows_of(posts, old))),
-        ("posts in place", sql.shelve, tuple(rows_of(posts, new))),
+        ("posts in place", sql.shelve, (*rows_of(posts, new), *verdicts)),
         ("delete of posts", sql.delete, (uris,)),
         ("removal of posts", sql.remove_accounts, (accounts, 1)),
     ):
