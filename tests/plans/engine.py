@@ -88,7 +88,7 @@ CASES: Final = {
     "lease.RELEASE": Case("leases", lambda n: ("owner 1", "projection 1"), ("lease_pkey",)),
     "lease.OWNER": Case("leases", lambda n: ("projection 1",), ("lease_pkey",)),
 }
-NO_TABLE: Final = {"statements.NOTIFY_OUTBOX", "log.NOTIFY"}
+NO_TABLE: Final = {"statements.NOTIFY_OUTBOX", "log.NOTIFY", "log.MAKE_PARTITION"}
 """Statements that read and write nothing."""
 READ: Final = Case(
     "reader", lambda n: (*read(n), ["app.bsky.feed.post"]), ("event_log_pkey",), READ_EVENTS
