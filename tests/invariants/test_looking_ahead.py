@@ -120,15 +120,15 @@ async def test_one_that_takes_much_longer_than_before_is_stuck_and_holds_nobody(
     clock = Clock()
     formation = Formation(100, clock)
     formation.at("stuck", 0)
-    clock.now = took
+    clock.now += took
     formation.at("stuck", 1)
     formation.at("fast", 101)
-    clock.now = took + patience - 0.01
+    clock.now += patience - 0.01
     held = asyncio.create_task(formation.hold("fast", 200, 10_000))
     for _ in range(3):
         await asyncio.sleep(0)
     assert not held.done()
-    clock.now = took + patience
+    clock.now += 0.01
     await held
     await formation.hold("fast", 200, 10_000)
 
