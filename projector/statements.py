@@ -246,20 +246,22 @@ class _Maker:
 
     def known(self) -> str:
         """Those of the uris ($1) of which a table has a row, or a revision is noted."""
+        given = "WITH given AS MATERIALIZED (SELECT $1::text[] AS uris) "
+        return given + " UNION ".join(self._of_given())
+
+    def _of_given(self) -> list[str]:
+        """Of the uris of `given` those that each table has, and of which a revision is noted."""
         relations = [self.base, self.versions, *([self.shelf] if self.table.unique else [])]
-        return " UNION ".join(
-            f"SELECT uri::text FROM {relation} WHERE uri = ANY($1::text[])"
-            for relation in relations
-        )
+        # A subquery, so that the planner does not split a text itself, once for each relation, nor
+        # counts many uris and reads another index from end to end.
+        uris = "ANY((SELECT uris FROM given)::text[])"
+        return [f"SELECT uri::text FROM {relation} WHERE uri = {uris}" for relation in relations]
 
     def taken(self) -> str:
         """Of new rows those uris whose uri or claim is not free, or of whose record a revision is
         known; $1 is the separator, then come the uris ($2) and the claims, one text a column."""
         unique = self.table.unique
-        relations = [self.base, self.versions, *([self.shelf] if unique else [])]
-        # A subquery, so that the planner does not split the text itself, once for each relation.
-        uris = "ANY((SELECT uris FROM given)::text[])"
-        parts = [f"SELECT uri::text FROM {relation} WHERE uri = {uris}" for relation in relations]
+        parts = self._of_given()
         if unique:
             arrays = ", ".join(split(i, 1) for i in range(2, len(unique) + 3))
             parts.append(
