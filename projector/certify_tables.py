@@ -35,7 +35,7 @@ async def ddl_faults(
     wanted: list[tuple[str, Sequence[str], list[tuple[str, ...]]]] = [
         (table.name, table.columns, keys)
     ]
-    wanted += [(child.name, child.columns, []) for child in projection.children]
+    wanted += [(c.name, c.columns, []) for c in projection.children if not c.hidden]
     if table.unique:
         wanted.append((table.duplicates, DUPLICATES, [("uri",)]))
     wanted += [(a.table, (a.key, *a.counters, *a.foreign), [(a.key,)]) for a in aggregates]
