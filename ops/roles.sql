@@ -105,6 +105,8 @@ GRANT UPDATE ON projector.checkpoint, projector.audit_state TO projector_project
 GRANT INSERT, DELETE ON projector.outbox TO projector_project;
 GRANT INSERT, UPDATE, DELETE ON projector.dead_letter, projector.lease, projector.audit_account,
     projector.finding TO projector_project;
+GRANT INSERT, UPDATE, DELETE ON projector.failure, projector.counter_finding,
+    projector.window_trace, projector.merge_trace TO projector_project;
 GRANT INSERT, UPDATE ON projector.probe TO projector_project;
 GRANT INSERT, UPDATE, DELETE ON projector.probe_share TO projector_project;
 GRANT EXECUTE ON FUNCTION projector.index_partition TO projector_project;

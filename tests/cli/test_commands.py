@@ -20,7 +20,7 @@ COUNTERS = 7
 
 STATUS = {
     "sentence", "head", "projections", "sources", "dead_letters", "audit", "rebuilds",
-    "silences", "probe",
+    "silences", "probe", "troubles",
 }  # fmt: skip
 PROJECTION = {
     "name", "kind", "version", "checkpoint", "lag_events", "lag_seconds", "events_per_second",

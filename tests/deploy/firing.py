@@ -25,6 +25,7 @@ LIVE = 'instance="i",stream="redis://r:6379/0?stream=live"'
 STREAM = {"stream": "redis://r:6379/0?stream=live"}
 OF_LIKE = {"projection": "like"}
 OF_JETSTREAM = {"source": "jetstream"}
+OF_POSTS = 'collection="app.bsky.feed.post"'
 GIB = 1024**3
 
 FIRING: dict[str, Fires] = {
@@ -45,6 +46,25 @@ FIRING: dict[str, Fires] = {
             f"projector_checkpoint_offset{{{LIKE}}}": "1000x20",
         },
         2, 10, "page", OF_LIKE, "like is 10m 0s behind and does not move.",
+    ),
+    "ProjectionFails": Fires(
+        {f"projector_failed_attempts{{{LIKE}}}": "0 9x20"}, 1, 3, "page", OF_LIKE,
+        "like has failed 9 times at the same place.",
+    ),
+    "CollectionSilent": Fires(
+        {f"projector_collection_silent_seconds{{{JETSTREAM},{OF_POSTS}}}": "0 120x20"},
+        1, 3, "page",
+        {**OF_JETSTREAM, "collection": "app.bsky.feed.post"},
+        "jetstream has brought too little of app.bsky.feed.post for 2m 0s.",
+    ),
+    "SourceLossy": Fires(
+        {f"projector_silent_collections{{{JETSTREAM}}}": "0 4x20"}, 1, 3, "page", OF_JETSTREAM,
+        "4 collections of jetstream are silent.",
+    ),
+    "CommitsMissing": Fires(
+        {f"projector_probe_missing_total{{{P},{OF_POSTS}}}": "0x15 7x20"}, 14, 17, "page",
+        {"collection": "app.bsky.feed.post"},
+        "7 commits of app.bsky.feed.post that another upstream has are missing.",
     ),
     "ProjectionBehind": Fires(
         {f"projector_lag_seconds{{{LIKE}}}": "0 600x20"}, 9, 12, "ticket", OF_LIKE,
@@ -200,6 +220,9 @@ HEALTHY: dict[str, str] = {
     f"projector_redis_memory_max_bytes{{{LIVE}}}": "0x200",
     f"projector_redis_stream_entries{{{LIVE}}}": "2000x200",
     f"projector_audit_differences{{{P}}}": "0x200",
+    f"projector_failed_attempts{{{LIKE}}}": "0x200",
+    f"projector_silent_collections{{{JETSTREAM}}}": "0x200",
+    f"projector_probe_missing_total{{{P},{OF_POSTS}}}": "3x200",
     f"projector_audit_proven_accounts{{{P}}}": "0+10x200",
     f"projector_audit_accounts{{{P}}}": "50000x200",
     'projector_dead_letters{instance="p",of="like",stage="validate",reason="x"}': "0+1x200",

@@ -56,7 +56,7 @@ async def healed(place: Place, *words: str, code: int = 0) -> dict[str, Any]:
     ended = await place.run("heal", *words, "--json")
     assert ended.code == code, ended.err
     found: dict[str, Any] = ended.json
-    assert found.keys() == {"dry_run", "differences", "accounts"}
+    assert found.keys() == {"dry_run", "differences", "accounts", "derived"}
     for patch in found["accounts"]:
         assert patch.keys() == PATCH
         assert all(change.keys() == CHANGE for change in patch["changes"])

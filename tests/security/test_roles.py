@@ -120,7 +120,7 @@ async def test_each_role_does_its_work_and_no_more(
             daemon.terminate()
             assert await daemon.code() == 0, daemon.said
         assert "permission denied" not in daemon.said
-        # Past the log's end, which is of no concern to some.
+        # Those of few events may have been on their way.
         await project.ok("run", "--until-caught-up")
         did = await watch.value("SELECT creator FROM bsky.post ORDER BY uri LIMIT 1")
         for words in (
