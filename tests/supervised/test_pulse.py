@@ -59,6 +59,8 @@ async def test_answers_and_attempts_are_heard(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(PULSE, "_clock", clock)
+    # What tests before heard went by another clock.
+    monkeypatch.setattr(PULSE, "_heard", {})
     with PULSE.watched("test", lambda: True, "test role", "trying"):
         assert PULSE.stuck(60) == []
         clock.now += 100
@@ -93,6 +95,8 @@ async def test_a_daemon_whose_projectors_wait_for_what_never_comes_is_stuck(
     monkeypatch.setattr(LogReader, "window", never)
     clock = Clock()
     monkeypatch.setattr(PULSE, "_clock", clock)
+    # What tests before heard went by another clock.
+    monkeypatch.setattr(PULSE, "_heard", {})
     await create(database)
     await append(database, [made(n, "create") for n in range(5)])
     daemon = Daemon(database, DECLARATIONS, Settings(audit_accounts_per_second=0))
