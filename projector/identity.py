@@ -24,6 +24,8 @@ from projector.web import Answer, Refused, Unreachable, Web
 ATTEMPTS: Final = 3
 WAIT_SECONDS_MAX: Final = 2.0
 TXT: Final = 16
+PDS: Final = "AtprotoPersonalDataServer"
+PDS_CHARS_MAX: Final = 2048
 RESERVED: Final = frozenset(
     {"alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion", "test"}
 )
@@ -31,10 +33,28 @@ RESERVED: Final = frozenset(
 
 
 class Document(msgspec.Struct, gc=False):
-    """The parts of a DID document that tell of a handle."""
+    """The parts of a DID document that tell of a handle, and of where the repo is; the latter as it
+    came, since nobody need heed its form for the former."""
 
     id: str
     alsoKnownAs: list[str] = []
+    service: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class Service(msgspec.Struct, gc=False):
+    """A service of an account."""
+
+    type: str = ""
+    serviceEndpoint: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is known of an account: the handle that it and the handle's own host agree on, in lower
+    case, and the address of the host that has its repo; None what is not known."""
+
+    handle: str | None
+    pds: str | None
 
 
 class Record(msgspec.Struct, gc=False):
@@ -51,6 +71,19 @@ class Records(msgspec.Struct, gc=False):
     Answer: list[Record] = []
 
 
+def host_of_repo(document: Document) -> str | None:
+    """The address of the PDS that a DID document names; None where it names none."""
+    try:
+        services = msgspec.json.decode(document.service, type=list[Service])
+    except msgspec.MsgspecError:
+        return None
+    for service in services:
+        at = service.serviceEndpoint
+        if service.type == PDS and isinstance(at, str) and len(at) <= PDS_CHARS_MAX:
+            return at
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Resolver:
     """Finds the handles of accounts.
@@ -63,14 +96,19 @@ class Resolver:
     directory: str
     dns: str
 
-    async def handle_of(self, did: str) -> str | None:
-        """The handle that the account and the handle's own host agree on, in lower case, or None.
+    async def identity_of(self, did: str) -> Identity:
+        """What is known of an account.
 
         Raises `Unreachable` where those who must know gave no answer: then nothing is known.
         """
         document = await self._document(did)
+        if document is None:
+            return Identity(None, None)
+        return Identity(await self._handle_in(document, did), host_of_repo(document))
+
+    async def _handle_in(self, document: Document, did: str) -> str | None:
         named = [name.removeprefix("at://").lower() for name in document.alsoKnownAs
-                 if name.startswith("at://")] if document else []  # fmt: skip
+                 if name.startswith("at://")]  # fmt: skip
         if not named or not self._may_be(named[0]):
             return None
         return named[0] if await self._did_of(named[0]) == did else None

@@ -22,7 +22,7 @@ from events.event import RESOLVED, Batch, Event, to_time_us
 from events.log import read_head
 from projector.database import Database, close_quietly, one_line, retrying
 from projector.home import quoted
-from projector.identity import Resolver
+from projector.identity import PDS, Identity, Resolver
 from projector.web import Unreachable
 
 log = logging.getLogger(__name__)
@@ -134,11 +134,11 @@ class ResolverSource:
         async def one(did: str) -> Event | None:
             async with free:
                 try:
-                    handle = await self.resolver.handle_of(did)
+                    found = await self.resolver.identity_of(did)
                 except Unreachable as error:
                     log.info("%s: not resolved: %s", did, one_line(error))
                     return None
-            record = msgspec.json.encode({"did": did, "handle": handle})
+            record = record_of(did, found)
             return Event(
                 0, did, "identity", RESOLVED, None, None, None, None, record, self.clock(), cursor
             )
@@ -150,3 +150,12 @@ class ResolverSource:
         while len(self._asked) > REMEMBERED_MAX:
             self._asked.popitem(last=False)
         return [event for event in found if event is not None]
+
+
+def record_of(did: str, found: Identity) -> bytes:
+    """The fact as the log keeps it, in the form of an identity event; where the repo is, in that of
+    a DID document."""
+    fact: dict[str, object] = {"did": did, "handle": found.handle}
+    if found.pds is not None:
+        fact["didDoc"] = {"service": [{"type": PDS, "serviceEndpoint": found.pds}]}
+    return msgspec.json.encode(fact)

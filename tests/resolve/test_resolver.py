@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from projector.identity import Resolver
+from projector.probe import host_in
+from projector.resolving import record_of
 from projector.web import Refused, Unreachable, Web, is_public
 from tests.resolve.directory import Directory, directory
 
@@ -25,21 +27,21 @@ async def test_a_handle_counts_when_both_sides_say_so(network: Directory) -> Non
     resolver = network.resolver()
     network.name(A, "Alice.Test")
     network.txt["alice.test"] = network.txt.pop("Alice.Test")
-    assert await resolver.handle_of(A) == "alice.test"
+    assert (await resolver.identity_of(A)).handle == "alice.test"
     network.txt["alice.test"] = [f"did={B}"]
-    assert await resolver.handle_of(A) is None
+    assert (await resolver.identity_of(A)).handle is None
     network.txt["alice.test"] = [f"did={A}", f"did={B}"]
-    assert await resolver.handle_of(A) is None
+    assert (await resolver.identity_of(A)).handle is None
     network.txt["alice.test"] = ["v=spf1"]
     network.hosts["/alice.test/.well-known/atproto-did"] = A.encode() + b"\n"
-    assert await resolver.handle_of(A) == "alice.test"
+    assert (await resolver.identity_of(A)).handle == "alice.test"
     network.hosts["/alice.test/.well-known/atproto-did"] = b"<html>"
-    assert await resolver.handle_of(A) is None
+    assert (await resolver.identity_of(A)).handle is None
 
 
 async def test_documents_that_name_nobody(network: Directory) -> None:
     resolver = network.resolver()
-    assert await resolver.handle_of(A) is None
+    assert (await resolver.identity_of(A)).handle is None
     for document in (
         b"",
         b"[]",
@@ -51,7 +53,7 @@ async def test_documents_that_name_nobody(network: Directory) -> None:
     ):
         network.documents[f"/{A}"] = document
         network.txt["b.test"] = [f"did={A}"]
-        assert await resolver.handle_of(A) is None, document
+        assert (await resolver.identity_of(A)).handle is None, document
 
 
 async def test_a_did_web_is_asked_at_its_host(network: Directory) -> None:
@@ -59,23 +61,23 @@ async def test_a_did_web_is_asked_at_its_host(network: Directory) -> None:
     document = {"id": did, "alsoKnownAs": ["at://web.test"]}
     network.hosts["/web.test/.well-known/did.json"] = json.dumps(document).encode()
     network.txt["web.test"] = [f"did={did}"]
-    assert await network.resolver().handle_of(did) == "web.test"
+    assert (await network.resolver().identity_of(did)).handle == "web.test"
     for odd in ("did:web:a.test:path", "did:web:", "did:key:z6Mk", "did:web:a.test%2Fx"):
-        assert await network.resolver().handle_of(odd) is None, odd
+        assert (await network.resolver().identity_of(odd)).handle is None, odd
 
 
 async def test_no_answer_is_no_fact(network: Directory) -> None:
     network.name(A, "a.test")
     network.broken = {f"/{A}"}
     with pytest.raises(Unreachable, match="answers 500"):
-        await network.resolver().handle_of(A)
+        await network.resolver().identity_of(A)
     assert network.asked == [f"/{A}"]
     network.broken = {"/dns-query"}
     with pytest.raises(Unreachable):
-        await network.resolver().handle_of(A)
+        await network.resolver().identity_of(A)
     silent = Resolver(Web(seconds=0.2), "http://127.0.0.1:9", "")
     with pytest.raises(Unreachable):
-        await silent.handle_of(A)
+        await silent.identity_of(A)
 
 
 PRIVATE = (
@@ -109,7 +111,7 @@ async def test_what_the_network_names_is_asked_at_public_addresses_only(
     for url in (f"{network.url}/x", "https://a.com:8443/", "ftp://a.com/", "https:///x"):
         with pytest.raises(Refused):
             await Web().get(url)
-    assert await Resolver(Web(), network.url, "").handle_of("did:web:127.0.0.1") is None
+    assert (await Resolver(Web(), network.url, "").identity_of("did:web:127.0.0.1")).handle is None
     assert network.asked == []
 
 
@@ -130,3 +132,24 @@ async def test_an_answer_has_a_size_and_a_time(network: Directory) -> None:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(Unreachable):
             await Web(seconds=0.2).get(f"http://127.0.0.1:{port}/", trusted=True)
+
+
+async def test_where_the_repo_is_comes_with_the_handle(network: Directory) -> None:
+    """In the form in which the probe reads it; whatever is odd about it, the handle is known."""
+    network.name(A, "alice.test")
+    pds = {"id": "#atproto_pds", "type": "AtprotoPersonalDataServer",
+           "serviceEndpoint": "https://pds.example.com/x"}  # fmt: skip
+    label = {"id": "#l", "type": "AtprotoLabeler", "serviceEndpoint": "https://other.example"}
+    for services, host in (
+        ([label, pds], "pds.example.com"),
+        ([pds | {"serviceEndpoint": {"uri": "https://x"}}, pds], "pds.example.com"),
+        ([pds | {"serviceEndpoint": "https://" + "x" * 3000}], None),
+        ([label], None),
+        ("odd", None),
+        ([1], None),
+    ):
+        document = {"id": A, "alsoKnownAs": ["at://alice.test"], "service": services}
+        network.documents[f"/{A}"] = json.dumps(document).encode()
+        found = await network.resolver().identity_of(A)
+        assert found.handle == "alice.test"
+        assert host_in(record_of(A, found)) == host
