@@ -83,6 +83,8 @@ reference = EventByEvent(
         "list.sql", "list_item.sql", "list_block.sql", "starter_pack.sql", "feed_generator.sql",
         "labeler.sql", "thread_gate.sql", "post_gate.sql", "verification.sql",
         "reference_list_opt_out.sql", "profile_agg.sql", "post_agg.sql", "notification.sql",
+        "actor.sql",
+        "actor_sync.sql",
         "reference/tables.sql",
     ),
 )  # fmt: skip
