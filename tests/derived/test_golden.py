@@ -13,7 +13,8 @@ from tests.golden.test_golden import SETS, golden_events, lines_of
 from tests.support import engine
 from tests.support.shared import SHARED_DATA
 
-REASONS = ("like", "like-via-repost", "repost", "repost-via-repost", "follow")
+REASONS = ("like", "like-via-repost", "repost", "repost-via-repost", "follow",
+           "mention", "quote", "reply")  # fmt: skip
 CLAIMED = ("like", "repost", "follow")
 
 Rows = list[dict[str, Any]]

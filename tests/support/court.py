@@ -19,6 +19,7 @@ from tests.support.harness import CHECKPOINT, AggregateHand, Hand, Stage, TableH
 TOGETHER: list[Declaration] = [*DECLARATIONS, list_items, thread_gates, post_gates]
 PROJECTIONS = [d for d in TOGETHER if isinstance(d, Projection)]
 (GROUP,) = groups_of(TOGETHER)
+HIDDEN = [c.name for p in PROJECTIONS for c in p.every_child if c.hidden]
 SINGLE = [p for p in PROJECTIONS if p not in GROUP.members]
 
 _ENGINE = ("event_log", "source_cursor", "outbox", "dead_letter", "lease")
@@ -28,7 +29,7 @@ RESET = ";".join(
         *(f'DELETE FROM projector."version_{p.name}"' for p in PROJECTIONS),
         *(f'DELETE FROM projector."duplicate_{p.table.name}"' for p in PROJECTIONS
           if p.table.unique),
-        *(f'DELETE FROM projector."{c.name}"' for p in PROJECTIONS for c in p.children if c.hidden),
+        *(f"DELETE FROM projector.{name}" for name in HIDDEN),
         *(f'DELETE FROM bsky."{name}"' for name in table_names(TOGETHER)),
         "UPDATE projector.log_head SET head = 0",
         "UPDATE projector.checkpoint SET log_offset = 0, events = 0",
@@ -87,7 +88,7 @@ class Court(Stage):
         return {name: sorted(rows, key=order) for name, rows in found.items()}
 
     async def everything(self) -> dict[str, list[tuple[object, ...]]]:
-        hidden = [f'projector."{c.name}"' for p in PROJECTIONS for c in p.children if c.hidden]
+        hidden = [f"projector.{name}" for name in HIDDEN]
         shelves = [f'projector."duplicate_{p.table.name}"' for p in PROJECTIONS if p.table.unique]
         tables = [*(f'bsky."{name}"' for name in table_names(TOGETHER)), *hidden, *shelves]
         return {
