@@ -25,7 +25,6 @@ from tests.compat.stage import ReferenceStage, append, event_of, reading, tables
 from tests.peer.schema import names
 from tests.support import engine
 
-
 LETTERS = "SELECT DISTINCT log_offset FROM projector.dead_letter ORDER BY 1"
 
 Told = dict[str, Seen]
