@@ -181,9 +181,10 @@ async def _plant_records(
     numbers = range(numbers.start, min(numbers.stop, FEWER.get(table.name, ROWS) + 1))
     rows = [row_of(projection, i) for i in numbers]
     await _copy(connection, f"bsky.{table.name}", table.columns, rows)
-    for child in projection.children:
+    for child in projection.every_child:
         if child.hidden:
-            said = [(uri(collection, i), subject(i)) for i in numbers]
+            others = child.columns[2:]
+            said = [(uri(collection, i), subject(i), *others) for i in numbers]
             place = live(projection, "bsky").child(child)
             await _copy(connection, place, child.columns, said)
     revised = [(uri(collection, i), "3l00000000000") for i in numbers if not i % REVISED_EVERY]

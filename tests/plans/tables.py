@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from projections.verdicts import PARENT
 from projector.aggregate import merge_statement, prune_statement
 from projector.answers import cells_statement, children_statement
 from projector.apply import TableWriter, joined_columns
@@ -190,12 +191,18 @@ def of_judging(projection: Projection) -> Iterator[Guard]:
     name, pkey = projection.name, f"{projection.table.name}_pkey"
     uris = of(held, values.uris) | of(new, values.uris)
     make = partial(Guard, role="apply", grows=True)
-    cells_of = cells_statement(writer, ("replyRoot", *projection.judged.columns))
-    yield make(f"{name}: cells", cells_of, uris, frozenset({pkey}))
-    for child in projection.children:
+    asked = {"parent": PARENT, "above": PARENT[-1:], "all": projection.judged.columns}
+    for what, columns in asked.items():
+        cells_of = cells_statement(writer, columns)
+        yield make(f"{name}: cells, {what}", cells_of, uris, frozenset({pkey}))
+    for child in projection.every_child:
         if child.hidden:
             sql, index = children_statement(writer, child.name), f"{child.name}_idx"
             yield make(f"{name}: {child.name}", sql, uris, frozenset({index}))
+    for made in writer.sql.children:
+        if projection.child(made.name).hidden:
+            indexes = frozenset({f"{made.name}_idx"})
+            yield make(f"{name}: {made.name} deleted", made.delete, uris, indexes)
 
     def marked(numbers: Sequence[int]) -> Values:
         return (*values.uris(numbers), [True] * len(numbers))
