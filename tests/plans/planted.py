@@ -16,6 +16,7 @@ import asyncpg
 
 from projector.declare import Projection, Row
 from projector.statements import live
+from tests.support.court import TOLD
 from tests.support.engine import AGGREGATES
 from tests.support.harness import PROJECTIONS
 
@@ -164,8 +165,28 @@ async def plant(connection: asyncpg.Connection, numbers: range) -> None:
         ]  # fmt: skip
         columns = ["aggregate", "counter", "keys", "deltas", "projection", "through_offset"]
         await _copy(connection, "projector.outbox", columns, waiting)
+    await _plant_notifications(connection, numbers)
     for statement in ENGINE:
         await connection.execute(statement, numbers[0], numbers[-1])
+
+
+async def _plant_notifications(connection: asyncpg.Connection, numbers: range) -> None:
+    """Plants a notification of each row of the first tenth of every source, and what waits."""
+    waiting = []
+    for name, source in TOLD.sources.items():
+        collection = source.of.collection
+        rows = [
+            (subject(i), uri(collection, i), "c", creator(i), name, None, "2024")
+            for i in numbers if i <= TENTH
+        ]  # fmt: skip
+        await _copy(connection, f"bsky.{TOLD.table}", TOLD.columns, rows)
+        waiting += [
+            (TOLD.name, name, [uri(collection, i + k) for k in range(DELTAS)], [0] * DELTAS,
+             source.of.name, i)
+            for i in numbers[::OUTBOX_EVERY]
+        ]  # fmt: skip
+    columns = ["aggregate", "counter", "keys", "deltas", "projection", "through_offset"]
+    await _copy(connection, "projector.outbox", columns, sorted(waiting, key=lambda row: row[-1]))
 
 
 async def plant_few(connection: asyncpg.Connection) -> None:
