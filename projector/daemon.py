@@ -31,6 +31,7 @@ from projector.pulse import PULSE
 from projector.reader import READ, LogReader
 from projector.settings import Settings
 from projector.statements import live
+from projector.tasks import first_failure
 
 log = logging.getLogger(__name__)
 
@@ -295,17 +296,6 @@ class Daemon:
                 if not is_transient(error) or now() - begun < LONG_RUN_SECONDS:
                     raise
                 log.warning("%s: %s; trying again", leases[0], one_line(error))
-
-
-async def first_failure(
-    work: Sequence[asyncio.Task[None]], background: Sequence[asyncio.Task[None]]
-) -> None:
-    """Waits for all of `work`; raises the first error of any task at once."""
-    pending: set[asyncio.Task[None]] = {*work, *background}
-    while not all(task.done() for task in work):
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
 
 
 @contextmanager
