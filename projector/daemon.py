@@ -268,10 +268,12 @@ class Daemon:
             await self.keeper.release(lease)
 
     async def _take_all(self, leases: Sequence[str]) -> bool:
-        # In order, and none beyond one that is not free: of two that want them all, whoever has the
-        # first gets the others.
-        for lease in leases:
+        # In order, and none is kept beyond one that is not free: of two that want them all, whoever
+        # has the first gets the others, also where one that was cut off took some of them again.
+        for place, lease in enumerate(leases):
             if not await self.keeper.take(lease):
+                for beyond in self.keeper.held.intersection(leases[place + 1 :]):
+                    await self.keeper.release(beyond)
                 return False
         return True
 

@@ -16,7 +16,7 @@ from tests.simulator.oracle import Oracle
 from tests.simulator.points import POINTS
 from tests.simulator.probe import probing
 from tests.simulator.works import AGAIN, Works
-from tests.support.cli import Place
+from tests.support.cli import KEPT, Place
 from tests.support.redis_server import RedisServer
 from tests.support.watch import Watch
 
@@ -24,7 +24,10 @@ EVENTS = 500
 LIVE = ("ingest", "daemon", "rival", "feed", "tail")
 STREAMED = ("feed", "tail")
 WORDS = {"archive": "archive_all"}
+JUDGING = "list_item,post_gate,thread_gate"
+"""What posts are judged by: beside these they are applied in a group, as where all is kept."""
 SMALL = {
+    "PROJECTOR_PROJECTIONS": f"{KEPT},{JUDGING}",
     "PROJECTOR_BATCH_EVENTS_MAX": "40",
     "PROJECTOR_PARTITION_EVENTS": "150",
     "PROJECTOR_RECENT_EVENTS": "10000",
