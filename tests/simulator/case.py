@@ -16,7 +16,7 @@ from tests.simulator.oracle import Oracle
 from tests.simulator.points import POINTS
 from tests.simulator.probe import probing
 from tests.simulator.works import AGAIN, Works
-from tests.support.cli import KEPT, Place
+from tests.support.cli import Place
 from tests.support.redis_server import RedisServer
 from tests.support.watch import Watch
 
@@ -24,10 +24,8 @@ EVENTS = 500
 LIVE = ("ingest", "daemon", "rival", "feed", "tail")
 STREAMED = ("feed", "tail")
 WORDS = {"archive": "archive_all"}
-JUDGING = "list_item,post_gate,thread_gate"
-"""What posts are judged by: beside these they are applied in a group, as where all is kept."""
 SMALL = {
-    "PROJECTOR_PROJECTIONS": f"{KEPT},{JUDGING}",
+    "PROJECTOR_PROJECTIONS": "*",
     "PROJECTOR_BATCH_EVENTS_MAX": "40",
     "PROJECTOR_PARTITION_EVENTS": "150",
     "PROJECTOR_RECENT_EVENTS": "10000",
@@ -40,7 +38,8 @@ SMALL = {
     "PROJECTOR_REBUILD_SHARE": "1",
     "PROJECTOR_STREAM_ENTRIES_MAX": "200",
 }
-"""Small batches, windows and partitions, so that a short history meets all of their edges."""
+"""All projections; small batches, windows and partitions, so that a short history meets all of
+their edges."""
 OWNS = "SELECT EXISTS (SELECT FROM projector.lease WHERE split_part(owner, ':', 2)::int = $1)"
 CURSORS = "SELECT count(*) FROM projector.source_cursor WHERE cursor = $1"
 
