@@ -65,21 +65,23 @@ def runner() -> Iterator[asyncio.Runner]:
 def stage(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Stage]:
     """All projectors in hand over one database, for a module of many small examples: it is
     emptied for each, since making one each would cost more than all the rest."""
-    yield from _opened(postgres, runner, Stage)
+    yield from opened(postgres, runner, Stage)
 
 
 @pytest.fixture(scope="module")
 def court(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Court]:
     """The same, where posts are judged."""
-    yield from _opened(postgres, runner, Court)
+    yield from opened(postgres, runner, Court)
 
 
 S = TypeVar("S", bound=Stage)
 
 
-def _opened(
+def opened(
     postgres: EmbeddedPostgres, runner: asyncio.Runner, kind: Callable[[Database], S]
 ) -> Iterator[S]:
+    """A stage over a database of its own."""
+
     async def admin(statement: str) -> None:
         connection = await asyncpg.connect(postgres.url())
         await connection.execute(statement)

@@ -10,9 +10,10 @@ from typing import Self
 class Mix:
     """Shares of all events by collection, and shares of deletes within a collection.
 
-    The shares `like` to `account` are weights: they are divided by their sum, so that a changed
+    The shares `like` to `rare` are weights: they are divided by their sum, so that a changed
     one needs no change of the others. `other` stands for lists, gates, statuses and a collection
-    that nobody projects. `deleted_…` is a fraction (0 to 0.5) of that collection's events.
+    that nobody projects; `rare`, for all other collections, is 0 unless it is asked for.
+    `deleted_…` is a fraction (0 to 0.5) of that collection's events.
     The defaults are those of mid-2026; `Mix.preset("2024")` is late 2024 (more follows).
     """
 
@@ -26,6 +27,7 @@ class Mix:
     other: float = 0.003
     identity: float = 0.003
     account: float = 0.003
+    rare: float = 0.0
     deleted_like: float = 0.013
     deleted_post: float = 0.05
     deleted_repost: float = 0.03

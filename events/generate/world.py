@@ -14,6 +14,7 @@ from events.generate.edges import Edges
 from events.generate.ids import tid
 from events.generate.mix import Mix
 from events.generate.posts import Posts
+from events.generate.rare import Rare
 from events.generate.records import Records, strong_ref
 from events.generate.stage import Make, Stage
 
@@ -50,6 +51,7 @@ class World:
         self._follows = self._edges(lexicon.FOLLOW, self._choose_account)
         self._blocks = self._edges(lexicon.BLOCK, self._choose_account)
         self._listitems = self._edges(lexicon.LISTITEM, self._choose_member)
+        self._rare = Rare(stage, accounts, self._records, self._some_list)
         valid = [(make, share * (1 - invalid)) for make, share in self._happenings(mix)]
         happenings = [each for each in (*valid, (self._invalid, invalid)) if each[1] > 0]
         total = sum(share for _, share in happenings)
@@ -103,6 +105,7 @@ class World:
         yield from self._of_accounts(share("account") - newcomers)
         yield self._accounts.identity, share("identity") - newcomers
         yield from self._of_others(share("other"))
+        yield self._rare.make, share("rare")
 
     def _of_posts(self, share: float, deleted: float) -> Iterator[Happening]:
         yield self._posts.create, share * (1 - deleted - 3 * _UPDATED)
@@ -141,8 +144,11 @@ class World:
     def _choose_account(self) -> tuple[str, str]:
         return self._accounts.actor(), f'"subject":"{self._accounts.popular()}"'
 
+    def _some_list(self) -> tuple[str, str]:
+        return self._lists[self._bits(8)]
+
     def _choose_member(self) -> tuple[str, str]:
-        did, rkey = self._lists[self._bits(8)]
+        did, rkey = self._some_list()
         if did in self._accounts.down:
             did = self._accounts.actor()
         list_ = f"at://{did}/{lexicon.LIST}/{rkey}"

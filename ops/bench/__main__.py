@@ -27,6 +27,7 @@ from ops.bench.rebuilding_live import LiveLag
 from ops.bench.report import Report, say
 from ops.bench.resources import Resources
 from ops.bench.section import Section
+from ops.bench.shares import MIX, ProjectionShares
 from ops.bench.throughput import Throughput
 from ops.bench.workload import Workload
 from projector.embedded_redis import EmbeddedUnavailable, find_redis_servers
@@ -41,7 +42,7 @@ CORE: Final = ("post", "follow", "like", "repost", "profile_agg", "post_agg")
 """What is kept in a run without options: nearly all events of the network are of these."""
 DEFAULT: Final = (*throughput.PARTS, "apply", "latency", "follows", "alternatives")
 """What a run without options measures, in less than ten minutes."""
-LONG: Final = ("sizes", "projections", "rebuild", "rebuild-live", "resources", "bloat")
+LONG: Final = ("sizes", "projections", "rebuild", "rebuild-live", "resources", "bloat", "shares")
 """What is measured only when it is named."""
 PARTS: Final = (*DEFAULT, *LONG)
 NEED_REDIS: Final = ("redis", "resources")
@@ -80,6 +81,7 @@ def parts(options: argparse.Namespace, where: Place, folder: Path) -> list[tuple
     sized = data_size_section.size_sections
     sizes = partial(sized, where, seed=seed, sizes=options.sizes, rounds=rounds)
     rebuilding = Rebuilding(where, load, folder)
+    shares = ProjectionShares(where, Workload(where, options.events, seed, folder, MIX))
     flows = Throughput(where, load, only, seed)
     all_parts: list[tuple[str, Part]] = [
         ("latency", partial(_one, latency.measure)),
@@ -93,6 +95,7 @@ def parts(options: argparse.Namespace, where: Place, folder: Path) -> list[tuple
         ("rebuild-live", partial(_one, LiveLag(where, load, Path(folder)).measure)),
         ("resources", resources.measure),
         ("bloat", partial(_one, bloat.measure)),
+        ("shares", partial(_one, partial(shares.measure, rounds))),
     ]
     wanted = {*only} | ({"throughput"} if {*only} & {*throughput.PARTS} else set())
     return [(name, part) for name, part in all_parts if name in wanted]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -64,11 +64,17 @@ async def append(
 
 
 async def project(
-    place: Place, database: Database, into: list[Usage], only: Sequence[str] = ()
+    place: Place,
+    database: Database,
+    into: list[Usage],
+    only: Sequence[str] = (),
+    *,
+    prepare: Callable[[Daemon], None] = lambda _: None,
 ) -> None:
     """One daemon over all projections, or those named, until the whole log is in tables and
-    counts."""
+    counts; `prepare` is handed it before it runs."""
     daemon = Daemon(database, place.declarations, place.settings, only=only)
+    prepare(daemon)
     with place.metered(into):
         await daemon.run(asyncio.Event(), until_caught_up=True)
 

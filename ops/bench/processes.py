@@ -28,12 +28,12 @@ def tree_cpu_seconds(root: int) -> float:
         before = _stat(parent)[2:4]  # utime and stime of its ended children
         seconds = sum(_ticks(before)) / TICKS
         for pid in (root, *children(root)):
-            seconds += _cpu_seconds(pid)
+            seconds += cpu_seconds(pid)
         if _stat(parent)[2:4] == before:  # else a child may have ended uncounted
             return seconds
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """CPU seconds of a process, far more exact than the ticks in /proc; 0 where it is gone."""
     try:
         return time.clock_gettime((~pid << 3) | CPU_CLOCK)

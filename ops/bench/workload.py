@@ -29,12 +29,16 @@ class Feed:
 
 @dataclass(slots=True)
 class Workload:
-    """A generated firehose of `events` events, and the beginning of it to warm up with."""
+    """A generated firehose of `events` events, and the beginning of it to warm up with.
+
+    `mix` is what its mix has beside the usual, as a source is written.
+    """
 
     place: Place
     events: int
     seed: int
     folder: Path
+    mix: str = ""
     _feeds: dict[str, Feed] = field(default_factory=dict)
 
     async def full(self) -> Feed:
@@ -51,7 +55,7 @@ class Workload:
 
     async def _make(self) -> Feed:
         say(f"making {self.events:,} events")
-        text = spec(self.events, self.seed).partition(":")[2]
+        text = self._spec(self.events).partition(":")[2]
         source = GenerateSource.parse(text, self.place.settings.batch_events_max)
         made = self._keep("full", [batch async for batch in source.batches(None)])
         collect_rarely()
@@ -63,8 +67,11 @@ class Workload:
         with file.open("wb") as out:
             for batch in batches:
                 out.writelines(lines(batch.events))
-        self._feeds[label] = made = Feed(label, batches, events, spec(events, self.seed), file)
+        self._feeds[label] = made = Feed(label, batches, events, self._spec(events), file)
         return made
+
+    def _spec(self, events: int) -> str:
+        return spec(events, self.seed) + (f",{self.mix}" if self.mix else "")
 
 
 def spec(events: int, seed: int) -> str:

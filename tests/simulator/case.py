@@ -25,6 +25,7 @@ LIVE = ("ingest", "daemon", "rival", "feed", "tail")
 STREAMED = ("feed", "tail")
 WORDS = {"archive": "archive_all"}
 SMALL = {
+    "PROJECTOR_PROJECTIONS": "*",
     "PROJECTOR_BATCH_EVENTS_MAX": "40",
     "PROJECTOR_PARTITION_EVENTS": "150",
     "PROJECTOR_RECENT_EVENTS": "10000",
@@ -37,7 +38,8 @@ SMALL = {
     "PROJECTOR_REBUILD_SHARE": "1",
     "PROJECTOR_STREAM_ENTRIES_MAX": "200",
 }
-"""Small batches, windows and partitions, so that a short history meets all of their edges."""
+"""All projections; small batches, windows and partitions, so that a short history meets all of
+their edges."""
 OWNS = "SELECT EXISTS (SELECT FROM projector.lease WHERE split_part(owner, ':', 2)::int = $1)"
 CURSORS = "SELECT count(*) FROM projector.source_cursor WHERE cursor = $1"
 

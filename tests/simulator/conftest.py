@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from projector.embedded_postgres import EmbeddedPostgres
+from tests.conftest import opened
 from tests.simulator.ground import Ground, ground
+from tests.simulator.hands import Everything
 
 
 @pytest.fixture
@@ -15,3 +18,9 @@ async def place_of_cases(postgres: EmbeddedPostgres) -> AsyncIterator[Ground]:
     """Where cases run."""
     async with ground(postgres) as ready:
         yield ready
+
+
+@pytest.fixture(scope="module")
+def every(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> Iterator[Everything]:
+    """All projections in hand."""
+    yield from opened(postgres, runner, Everything)

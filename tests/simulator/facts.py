@@ -14,7 +14,40 @@ FOLLOW = "app.bsky.graph.follow"
 LIKE = "app.bsky.feed.like"
 REPOST = "app.bsky.feed.repost"
 POST = "app.bsky.feed.post"
-TABLES = {FOLLOW: "follow", LIKE: "like", REPOST: "repost", POST: "post"}
+BLOCK = "app.bsky.graph.block"
+PROFILE = "app.bsky.actor.profile"
+LIST = "app.bsky.graph.list"
+ITEM = "app.bsky.graph.listitem"
+LIST_BLOCK = "app.bsky.graph.listblock"
+OPT_OUT = "app.bsky.graph.referencelistoptout"
+FEED = "app.bsky.feed.generator"
+PACK = "app.bsky.graph.starterpack"
+LABELER = "app.bsky.labeler.service"
+VERIFICATION = "app.bsky.graph.verification"
+THREAD_GATE = "app.bsky.feed.threadgate"
+POST_GATE = "app.bsky.feed.postgate"
+STATUS = "app.bsky.actor.status"
+TOLD = "app.bsky.notification.declaration"
+CHAT = "chat.bsky.actor.declaration"
+GERM = "com.germnetwork.declaration"
+
+TABLES = {
+    FOLLOW: "follow", LIKE: "like", REPOST: "repost", POST: "post", BLOCK: "actor_block",
+    PROFILE: "profile", LIST: "list", ITEM: "list_item", LIST_BLOCK: "list_block",
+    OPT_OUT: "reference_list_opt_out", FEED: "feed_generator", PACK: "starter_pack",
+    LABELER: "labeler", VERIFICATION: "verification", THREAD_GATE: "thread_gate",
+    POST_GATE: "post_gate", STATUS: "", TOLD: "", CHAT: "", GERM: "",
+}  # fmt: skip
+"""Each collection, and the table that its records have beside `record`, if any."""
+CLAIMS = {
+    FOLLOW: ("creator", "subjectDid"), LIKE: ("creator", "subject"), REPOST: ("creator", "subject"),
+    BLOCK: ("creator", "subjectDid"), ITEM: ("listUri", "subjectDid"),
+    LIST_BLOCK: ("creator", "subjectUri"), OPT_OUT: ("creator", "subjectUri"),
+    VERIFICATION: ("subject", "creator"),
+}  # fmt: skip
+"""The columns whose values only one row may have."""
+SELVES = (PROFILE, LABELER, STATUS, TOLD, CHAT, GERM)
+"""Collections of which an account has one record, under the key `self`."""
 
 DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

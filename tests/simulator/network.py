@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulator.facts import DIGITS, FOLLOW, LIKE, POST, REPOST, TABLES, Fact, moment, tid
+from tests.simulator.facts import CHAT, DIGITS, FOLLOW, LIKE, POST, Fact, tid
+from tests.simulator.records import Records
 
 BEGIN_US = 1_740_787_200_000_000
 """1 March 2025: well before the clock of whoever runs this."""
-UNICODE = ("plain", "naïve", "日本語", "👩‍👩‍👧", "a\u0000b", "\ud800alone", 'say "it"', "tab\t")
 DUPLICATES_MAX = 5
+STEPS_US = (0, 1, 900, 1_000, 40_000, 700_000)
+"""How much time may go by between two facts."""
 
 
 @dataclass
@@ -40,19 +42,30 @@ class Network:
 
     The first account is steady: never removed. The second one is the one with very many rows:
     every fourth event is one more like or follow of it, until it is deleted, at two thirds. With a
-    `burst` it makes so many of them at once, halfway, and `events` counts them as well.
+    `burst` it makes so many of them at once, halfway, and `events` counts them as well. The times
+    of its facts, and only these, hang on `begin_us` and `steps_us`.
     """
 
-    def __init__(self, seed: int, events: int, accounts: int = 12, burst: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        events: int,
+        accounts: int = 12,
+        burst: int = 0,
+        *,
+        begin_us: int | None = None,
+        steps_us: Sequence[int] = STEPS_US,
+    ) -> None:
         self.rng = random.Random(f"network {seed}")
         self.facts: list[Fact] = []
-        self.time_us = BEGIN_US + seed % 1000 * 3_600_000_000
+        self.time_us = begin_us or BEGIN_US + seed % 1000 * 3_600_000_000
+        self.steps_us = steps_us
         self.accounts = [
             Account(f"did:plc:{self._letters(24)}", n, is_steady=n == 0) for n in range(accounts)
         ]
         self.big: Account | None = self.accounts[1]
         self.big.is_steady = True
-        self.targets = [self._ref(account) for account in self.accounts for _ in range(2)]
+        self.records = Records(self.rng, [account.did for account in self.accounts])
         self.burst = burst
         musts = [*self.musts, *self.musts]
         while len(self.facts) < events:
@@ -88,17 +101,10 @@ class Network:
     def _letters(self, count: int) -> str:
         return "".join(self.rng.choices(DIGITS, k=count))
 
-    def _cid(self) -> str:
-        return f"bafyrei{self._letters(51)}a"
-
-    def _ref(self, account: Account) -> dict[str, str]:
-        rkey = tid(BEGIN_US - self.rng.randrange(1, 10**9), account.number)
-        return {"uri": f"at://{account.did}/{POST}/{rkey}", "cid": self._cid()}
-
     # What accounts say, in the form of facts.
 
     def _now(self) -> int:
-        self.time_us += self.rng.choice((0, 1, 900, 1_000, 40_000, 700_000))
+        self.time_us += self.rng.choice(self.steps_us)
         return self.time_us
 
     def _say(self, account: Account, what: str, **more: Any) -> Fact:
@@ -112,10 +118,10 @@ class Network:
 
     def put(self, account: Account, what: str, collection: str, rkey: str, **more: Any) -> None:
         """A create or an update: of the record given as `record`, or of a new one."""
-        record = more.get("record") or self.record(collection)
+        record = more.get("record") or self.record(account, collection, rkey)
         fate = more.get("fate", "kept")
         text = record if isinstance(record, str) else self._json(record)
-        cid = more.get("cid") or self._cid()
+        cid = more.get("cid") or self.records.cid()
         self._say(account, what, collection=collection, rkey=rkey, cid=cid, text=text, fate=fate)
         if fate == "kept":
             account.live[collection, rkey] = text
@@ -136,6 +142,8 @@ class Network:
         elif what == "reset":
             rev = tid(BEGIN_US + number * 1_000, account.number)
             inner["rev"] = rev
+            if self.rng.random() < 0.5:
+                inner["commit"] = self.records.cid()
         else:
             inner["active"] = what == "active"
             if what != "active":
@@ -149,40 +157,31 @@ class Network:
 
     def _json(self, record: dict[str, Any]) -> str:
         spaced = self.rng.random() < 0.2
-        # Escaped where that is the only way to write it.
-        ascii_only = self.rng.random() < 0.3 or any("\ud800" in str(v) for v in record.values())
         separators = (", ", ": ") if spaced else (",", ":")
-        return json.dumps(record, ensure_ascii=ascii_only, separators=separators)
+        text = json.dumps(record, ensure_ascii=False, separators=separators)
+        # Escaped where that is the only way to write it.
+        if self.rng.random() < 0.3 or "\ud800" in text:
+            text = json.dumps(record, separators=separators)
+        return text
 
-    def record(self, collection: str, target: dict[str, str] | None = None) -> dict[str, Any]:
-        """A valid record; what it points at is seldom anything but one of a few."""
-        target = target or self.rng.choice(self.targets)
-        offset = self.rng.choice((-3_600_000_000, -1_000, 0, 86_400_000_000))
-        record: dict[str, Any] = {"$type": collection, "createdAt": moment(self.time_us + offset)}
-        if collection == FOLLOW:
-            return record | {"subject": target["uri"].split("/")[2]}
-        if collection in (LIKE, REPOST):
-            via = {"via": self.rng.choice(self.targets)} if self.rng.random() < 0.3 else {}
-            return record | {"subject": target} | via
-        record["text"] = f"{self.rng.choice(UNICODE)} {self._letters(8)}"
-        if self.rng.random() < 0.5:
-            record["reply"] = {"root": self.rng.choice(self.targets), "parent": target}
-        if self.rng.random() < 0.3:
-            record["langs"] = ["en", "pt-BR"]
-        if self.rng.random() < 0.2:
-            record["tags"] = ["größer", "z\u0000"]
-        return record
+    def record(
+        self,
+        account: Account,
+        collection: str,
+        rkey: str,
+        target: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """A valid record."""
+        return self.records.record(collection, account.did, rkey, self.time_us, target)
 
-    def bad_record(self, collection: str) -> str:
-        """A record against its lexicon."""
-        return self.rng.choice(
-            (
-                f'{{"$type":"{collection}"}}',
-                f'{{"$type":"{collection}","createdAt":"yesterday","subject":"x","text":"x"}}',
-                f'{{"$type":"app.bsky.feed.other","createdAt":{self.rng.random()}}}',
-                f'{{"$type":"{collection}","createdAt":null,"text":7,"subject":[]}}',
-            )
-        )
+    def key_in(self, account: Account, collection: str) -> str:
+        """A key for a record, perhaps one that others point at."""
+        return self.records.key(account.number, collection, self.new_key(account))
+
+    def place(self, account: Account) -> tuple[str, str]:
+        """A collection, and a key in it."""
+        collection = self.records.collection()
+        return collection, self.key_in(account, collection)
 
     def new_key(self, account: Account) -> str:
         return tid(BEGIN_US + (len(self.facts) + 1) * 1_000 + 7, account.number)
@@ -194,13 +193,14 @@ class Network:
 
     def create(self, account: Account, collection: str = "", *, spread: bool = False) -> None:
         """A new record; `spread`: of something that nobody else points at."""
-        collection = collection or self.rng.choices(list(TABLES), (20, 40, 10, 30))[0]
-        target = None
+        collection = collection or self.records.collection()
+        rkey, target = self.key_in(account, collection), None
         if spread:
             did = f"did:plc:{self._letters(24)}"
-            target = {"uri": f"at://{did}/{POST}/{self.new_key(account)}", "cid": self._cid()}
-        record = self.record(collection, target)
-        self.put(account, "create", collection, self.new_key(account), record=record)
+            uri = f"at://{did}/{POST}/{self.new_key(account)}"
+            target = {"uri": uri, "cid": self.records.cid()}
+        record = self.record(account, collection, rkey, target)
+        self.put(account, "create", collection, rkey, record=record)
 
     def update(self, account: Account) -> None:
         """An update of what there is."""
@@ -221,7 +221,7 @@ class Network:
 
     def churn(self, account: Account) -> None:
         """Create, delete, re-create, all at once, and perhaps deleted after all."""
-        collection, rkey = self.rng.choice(list(TABLES)), self.new_key(account)
+        collection, rkey = self.place(account)
         self.put(account, "create", collection, rkey)
         self.delete(account, collection, rkey)
         self.put(account, "create", collection, rkey)
@@ -230,22 +230,25 @@ class Network:
 
     def delete_first(self, account: Account) -> None:
         """A delete of what was never seen; its create comes later."""
-        collection, rkey = self.rng.choice(list(TABLES)), self.new_key(account)
+        collection, rkey = self.place(account)
         self.delete(account, collection, rkey)
         account.agenda.append(lambda: self.put(account, "create", collection, rkey))
 
     def update_unseen(self, account: Account) -> None:
         """An update of what was never seen."""
-        self.put(account, "update", self.rng.choice(list(TABLES)), self.new_key(account))
+        self.put(account, "update", *self.place(account))
 
     def duplicates(self, account: Account) -> None:
         """Several records with the same claim, which then go in any order."""
-        collection = self.rng.choice((FOLLOW, LIKE, REPOST))
-        target = self.rng.choice(self.targets)
-        keys = []
+        collection, first = self.records.claiming(), None
+        keys: list[str] = []
         for n in range(self.rng.randint(2, DUPLICATES_MAX)):
-            keys.append(f"{self.new_key(account)}-{n}")
-            record = self.record(collection, target)
+            rkey = f"{self.new_key(account)}-{n}"
+            record = self.records.record(collection, account.did, rkey, self.time_us)
+            # The others claim what the first one does.
+            record |= {name: first[name] for name in ("subject", "list") if first and name in first}
+            first = record
+            keys.append(rkey)
             self.put(account, "create", collection, keys[-1], record=record)
         self.rng.shuffle(keys)
         for rkey in keys[: self.rng.randint(1, len(keys))]:
@@ -262,8 +265,10 @@ class Network:
     def invalid(self, account: Account) -> None:
         """A record that its lexicon refuses, new or in place of a good one."""
         key = self.any_live(account) if self.rng.random() < 0.5 else None
-        collection, rkey = key or (self.rng.choice(list(TABLES)), self.new_key(account))
-        bad = self.bad_record(collection)
+        collection, rkey = key or self.place(account)
+        if collection == CHAT:
+            return
+        bad = self.records.bad(collection)
         self.put(
             account, "update" if key else "create", collection, rkey, record=bad, fate="invalid"
         )
@@ -273,8 +278,9 @@ class Network:
         what else befalls it in its window would decide whether it is ever tried."""
         steady = self.accounts[0]
         uri = f"at://{account.did}/{POST}/{self.new_key(account)}#/{self._letters(6000)}"
-        record = self.record(LIKE, {"uri": uri, "cid": self._cid()})
-        self.put(steady, "create", LIKE, self.new_key(steady) + "-x", record=record, fate="refused")
+        rkey = self.new_key(steady) + "-x"
+        record = self.record(steady, LIKE, rkey, {"uri": uri, "cid": self.records.cid()})
+        self.put(steady, "create", LIKE, rkey, record=record, fate="refused")
 
     def delete_account(self, account: Account) -> None:
         """The account goes; later it is back, does as before or otherwise, or stays away."""

@@ -2,41 +2,68 @@
 
 Naive on purpose, and owing nothing to the code under test: no import of it, own SQL, own rules
 (those of the README). Always two comparisons, since a lost event can hide behind a later one: the
-log with the history, the tables with the state that the history ends in.
+log with the history, the tables with the state that the history ends in. Only what hangs on the
+order in which different accounts' events were applied is judged by the order of the log itself
+(`tests.simulator.court`), which the first comparison has found to be right.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
-from tests.simulator.facts import FOLLOW, POST, TABLES, Fact, moment
+from tests.simulator.court import FLAGS, Court, Entry, Flags
+from tests.simulator.facts import CLAIMS, POST, REPOST, TABLES, Fact, moment
+from tests.simulator.rows import (
+    EMBEDS,
+    NOTIFIED,
+    Row,
+    Rows,
+    embeds,
+    feed_item,
+    owner,
+    record_row,
+    row_of,
+)
 
-Row = dict[str, Any]
-
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-NO_FLAGS = dict.fromkeys(
-    ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules", "hasThreadGate",
-     "hasPostGate")
-)  # fmt: skip
+KEPT = (*filter(None, TABLES.values()), *EMBEDS, "duplicate_record", "record", "feed_item",
+        "op_thread_reply", "notification", "profile_agg", "post_agg", "actor",
+        "actor_sync")  # fmt: skip
+"""All tables of which it knows what they must hold."""
 COUNTS = {
     "profile_agg": ("did", {"followersCount": ("follow", "subjectDid"),
                             "followsCount": ("follow", "creator"),
                             "postsCount": ("post", "creator")}),
     "post_agg": ("uri", {"likeCount": ("like", "subject"), "replyCount": ("post", "replyParent"),
-                         "repostCount": ("repost", "subject"), "quoteCount": None,
+                         "repostCount": ("repost", "subject"), "quoteCount": ("quote", "subject"),
                          "bookmarkCount": None}),
 }  # fmt: skip
+LEFT_OUT = {"replyCount": "violatesThreadGate"}
+"""The column that, where it is true, has a row not counted."""
+READERS = {
+    POST: ("post", "feed_item", "op_thread_reply", "record"),
+    REPOST: ("repost", "feed_item", "record"),
+}
+"""The projections that read a collection, where they are more than its own and `record`."""
+NAMES = {"actor_block": "block"}
+"""The names of projections that are not those of their tables."""
+OWN_COLUMNS = {"notification": ("id",)}
+"""What Postgres numbers."""
+ACTOR = {"handle": None, "takedownRef": None, "trustedVerifier": False} | dict.fromkeys(
+    f"ageAssurance{name}"
+    for name in ("Status", "LastInitiatedAt", "Access", "CountryCode", "RegionCode")
+)
 LOG = """
 SELECT log_offset, did, kind, action, collection, rkey, rev, cid, record,
     (extract(epoch FROM occurred_at) * 1000000)::bigint AS time_us
 FROM projector.event_log ORDER BY log_offset
 """
+KEPT_HERE = "SELECT projection FROM projector.checkpoint"
+JUDGED = ("post", "follow", "list_item", "thread_gate", "post_gate")
+"""Posts are judged where all of these are kept."""
 LETTERS = "SELECT projection, log_offset FROM projector.dead_letter WHERE projection IS NOT NULL"
 ERASED = ("", "erased", "erased", None, None, None, None, None, 0)
 THROUGH = "SELECT coalesce(max(through_offset), 0) FROM projector.erasure"
@@ -44,97 +71,135 @@ UNREADABLE = "SELECT DISTINCT raw FROM projector.dead_letter WHERE raw IS NOT NU
 BEHIND = """
 SELECT projection || ' is at ' || log_offset || ' of ' || head FROM projector.checkpoint
 CROSS JOIN projector.log_head
-WHERE projection IN ('post', 'follow', 'like', 'repost') AND log_offset <> head
+WHERE projection NOT IN ('profile_agg', 'post_agg', 'notification') AND log_offset <> head
 UNION ALL SELECT 'a delta of ' || aggregate || ' waits' FROM projector.outbox
 """
 
 
-def row_of(fact: Fact) -> Row:
-    """The row of a valid record."""
-    record, indexed_at = fact.record, moment(fact.time_us)
-    created_at = record["createdAt"]
-    row: Row = {"uri": fact.uri, "cid": fact.cid, "creator": fact.did, "createdAt": created_at,
-                "indexedAt": indexed_at, "sortAt": min(created_at, indexed_at)}  # fmt: skip
-    if fact.collection == FOLLOW:
-        return row | {"subjectDid": record["subject"]}
-    if fact.collection != POST:
-        subject, via = record["subject"], record.get("via", {})
-        return row | {"subject": subject["uri"], "subjectCid": subject["cid"],
-                      "via": via.get("uri"), "viaCid": via.get("cid")}  # fmt: skip
-    reply = record.get("reply", {"root": {}, "parent": {}})
-    return row | NO_FLAGS | {
-        "text": UNSTORABLE.sub("\ufffd", record["text"]),
-        "replyRoot": reply["root"].get("uri"), "replyRootCid": reply["root"].get("cid"),
-        "replyParent": reply["parent"].get("uri"), "replyParentCid": reply["parent"].get("cid"),
-        "langs": _list(record.get("langs")), "tags": _list(record.get("tags")),
-    }  # fmt: skip
+def last_words(facts: Iterable[Fact]) -> tuple[dict[str, Fact], dict[str, Row]]:
+    """By uri, the facts by which records live after all of these; and the rows of threads.
 
-
-def _list(texts: list[str] | None) -> str | None:
-    return texts and UNSTORABLE.sub("\ufffd", json.dumps(texts, ensure_ascii=False)
-                                    .replace("\\u0000", "\0"))  # fmt: skip
-
-
-def live_rows(facts: Iterable[Fact]) -> dict[str, dict[str, Row]]:
-    """By collection and uri, the rows of the records that live after all of the facts.
-
-    A create of what lives with the same content changes nothing; an invalid record, or one that
-    cannot be kept, leaves what was there.
+    A create of what lives with the same content changes nothing; an invalid record leaves what was
+    there. An account's reply in a thread of its own keeps its row when it is deleted, with the
+    time, until the record comes again or the account goes.
     """
-    live: dict[str, dict[str, Row]] = {collection: {} for collection in TABLES}
+    live: dict[str, Fact] = {}
+    threads: dict[str, Row] = {}
+    owned: defaultdict[str, set[str]] = defaultdict(set)
     for fact in facts:
         if fact.removes:
-            for rows in live.values():
-                for uri in [uri for uri, row in rows.items() if row["creator"] == fact.did]:
-                    del rows[uri]
-        elif fact.is_commit and fact.fate == "kept":
-            rows = live[fact.collection]
+            for uri in owned.pop(fact.did, ()):
+                live.pop(uri, None)
+                threads.pop(uri, None)
+        elif fact.is_commit and fact.fate != "invalid":
             if fact.what == "delete":
-                rows.pop(fact.uri, None)
-            elif fact.what != "create" or not _says_the_same(rows.get(fact.uri), fact):
-                rows[fact.uri] = row_of(fact)
-    return live
+                live.pop(fact.uri, None)
+                if fact.uri in threads:
+                    threads[fact.uri]["deletedAt"] = threads[fact.uri]["deletedAt"] or moment(
+                        fact.time_us
+                    )
+            elif fact.what != "create" or not _says_the_same(live.get(fact.uri), fact):
+                live[fact.uri] = fact
+                owned[fact.did].add(fact.uri)
+                threads.pop(fact.uri, None)
+                if row := _in_own_thread(fact):
+                    threads[fact.uri] = row
+    return live, threads
 
 
-def _says_the_same(row: Row | None, fact: Fact) -> bool:
-    leave = ("indexedAt", "sortAt")
-    new = row_of(fact)
-    return row is not None and all(row[name] == new[name] for name in new if name not in leave)
+def _in_own_thread(fact: Fact) -> Row | None:
+    reply = fact.record.get("reply") if fact.collection == POST else None
+    if not reply or owner(reply["root"]["uri"]) != fact.did:
+        return None
+    return {"uri": fact.uri, "rootUri": reply["root"]["uri"], "parentUri": reply["parent"]["uri"],
+            "deletedAt": None}  # fmt: skip
 
 
-def tables(facts: Iterable[Fact]) -> dict[str, list[Row]]:
-    """What every table must hold.
+def _says_the_same(before: Fact | None, fact: Fact) -> bool:
+    return before is not None and (before.cid, before.text) == (fact.cid, fact.text)
+
+
+def court_of(entries: Iterable[Sequence[Any]], facts: Iterable[Fact]) -> Court:
+    """Who has heard the log, given as the rows of facts; what their lexicons refuse goes by."""
+    invalid = {fact.logged for fact in facts if fact.fate == "invalid"}
+    court = Court()
+    for row in entries:
+        (court.reach if row in invalid else court.eat)(Entry(*row))
+    return court
+
+
+def tables(
+    facts: Sequence[Fact],
+    logged: Iterable[Sequence[Any]] | None = None,
+    flags: Mapping[str, Flags] | None = None,
+) -> Rows:
+    """What every table must hold, where the log is `logged`, or the facts themselves.
 
     Of records with the same claim the first by (indexedAt, uri) has the row; the others are in
-    `duplicate_record`. Counters count rows; who counts nothing has none.
+    `duplicate_record`. Counters count rows; who counts nothing has none. `flags` are those of
+    posts, where they are not to be found out.
     """
-    found: dict[str, list[Row]] = {"duplicate_record": []}
-    for collection, rows in live_rows(facts).items():
-        subject = "subjectDid" if collection == FOLLOW else "subject"
-        groups: dict[object, list[Row]] = defaultdict(list)
-        for row in rows.values():
-            groups[row["uri"] if collection == POST else (row["creator"], row[subject])].append(row)
-        table = found[TABLES[collection]] = []
-        for group in groups.values():
-            first, *others = sorted(group, key=lambda row: (row["indexedAt"], row["uri"]))
-            table.append(first)
-            found["duplicate_record"] += [
-                {"uri": row["uri"], "cid": row["cid"], "duplicateOf": first["uri"],
-                 "indexedAt": row["indexedAt"]}
-                for row in others
-            ]  # fmt: skip
+    if logged is None:
+        logged = [fact.logged for fact in facts if fact.what != "garbage"]
+    court = court_of(logged, facts)
+    live, threads = last_words(facts)
+    found: Rows = {name: [] for name in KEPT}
+    found["op_thread_reply"] = list(threads.values())
+    found["record"] = [record_row(fact) for fact in live.values()]
+    for collection, table in TABLES.items():
+        if table:
+            kept = [f for f in live.values() if f.collection == collection and f.fate == "kept"]
+            _fill(found, collection, kept)
+    decided = court.flags() if flags is None else flags
+    for row in found["post"]:
+        row.update(decided[row["uri"]])
+    for name, notified in NOTIFIED.items():
+        found["notification"] += [told for row in found[name] for told in notified(row)]
+    found["actor"] = [ACTOR | {"did": did, "indexedAt": since, "upstreamStatus": status}
+                      for did, (since, status) in court.actors.items()]  # fmt: skip
+    found["actor_sync"] = [{"did": did, "commitCid": cid, "repoRev": rev}
+                           for did, (rev, cid) in court.syncs.items()]  # fmt: skip
     for name, (key, counters) in COUNTS.items():
-        counts = {
-            counter: Counter(row[by[1]] for row in found[by[0]] if row[by[1]]) if by else Counter()
-            for counter, by in counters.items()
-        }
-        keys = {value for counter in counts.values() for value in counter}
-        found[name] = [{key: k} | {c: counts[c][k] for c in counters} for k in keys]
+        found[name] = _counted(found, key, counters)
     return {name: _sorted(rows) for name, rows in found.items()}
 
 
+def _fill(found: Rows, collection: str, facts: Sequence[Fact]) -> None:
+    """Puts the rows of a collection's records where they belong."""
+    made = [(fact, row) for fact in facts if (row := row_of(fact)) is not None]
+    claim = CLAIMS.get(collection, ("uri",))
+    groups: dict[object, list[Row]] = defaultdict(list)
+    for fact, row in made:
+        groups[tuple(row[column] for column in claim)].append(row)
+        if collection in (POST, REPOST):
+            found["feed_item"].append(feed_item(TABLES[collection], row))
+        for name, rows in (embeds(fact, row) if collection == POST else {}).items():
+            found[name] += rows
+    for group in groups.values():
+        first, *others = sorted(group, key=lambda row: (row["indexedAt"], row["uri"]))
+        found[TABLES[collection]].append(first)
+        found["duplicate_record"] += [
+            {"uri": row["uri"], "cid": row["cid"], "duplicateOf": first["uri"],
+             "indexedAt": row["indexedAt"]}
+            for row in others
+        ]  # fmt: skip
+
+
+def _counted(found: Rows, key: str, counters: Mapping[str, tuple[str, str] | None]) -> list[Row]:
+    counts = {
+        counter: Counter(
+            row[by[1]] for row in found[by[0]] if row[by[1]] and not row.get(LEFT_OUT.get(counter))
+        ) if by else Counter()
+        for counter, by in counters.items()
+    }  # fmt: skip
+    keys = {value for counter in counts.values() for value in counter}
+    return [{key: k} | {c: counts[c][k] for c in counters} for k in keys]
+
+
 def _sorted(rows: Iterable[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: str(row.get("uri") or row.get("did")))
+    return sorted(rows, key=lambda row: [
+        str(row.get(name)) for name in ("uri", "postUri", "recordUri", "did", "position", "reason")
+    ])  # fmt: skip
 
 
 def log_complaints(
@@ -177,7 +242,8 @@ def log_complaints(
     for did in sorted({fact.did for fact in delivered}):
         want, have = ([row for row in part if row[0] == did] for part in (in_order, firsts))
         if want != have:
-            lost = [row for row in want if row not in set(have)]
+            there = set(have)
+            lost = [row for row in want if row not in there]
             found.append(f"{did}: {len(lost)} events lost, such as {lost[:1]}" if lost else
                          f"{did}: its events are in another order")  # fmt: skip
     removed = {fact.did for fact in delivered if fact.removes}
@@ -185,6 +251,32 @@ def log_complaints(
     if twice:
         found.append(f"{len(twice)} events more than once, such as {twice[0]}")
     return found
+
+
+def refusing(fact: Fact) -> Sequence[str]:
+    """The projections that have a dead letter of a fact."""
+    table = TABLES[fact.collection]
+    own = NAMES.get(table, table)
+    if fact.fate == "refused":
+        return (own,)  # Only by the index of its own table.
+    return READERS.get(fact.collection, tuple(filter(None, (own, "record"))))
+
+
+def tables_here(kept: set[str]) -> list[str]:
+    """The tables of the projections that are kept."""
+    tabled = {name for name in KEPT if NAMES.get(name, name) in kept}
+    claimed = {"duplicate_record"} if kept & {"like", "follow", "repost"} else set()
+    return [name for name in KEPT if name in tabled | claimed | (
+        {*EMBEDS} if "post" in kept else set())]  # fmt: skip
+
+
+async def rows_of(connection: asyncpg.Connection, table: str) -> list[Row]:
+    """All rows of a table, in the order in which `tables` has them."""
+    numbered = OWN_COLUMNS.get(table, ())
+    return _sorted(
+        {name: cell for name, cell in row.items() if name not in numbered}
+        for row in await connection.fetch(f'SELECT * FROM bsky."{table}"')
+    )
 
 
 class Oracle:
@@ -226,38 +318,52 @@ class Oracle:
                 rows = [tuple(row) for row in await connection.fetch(LOG)]
                 rows = sorted({row[0]: row for row in (*self.archived, *rows)}.values())
                 through = await connection.fetchval(THROUGH)
+                kept = {row[0] for row in await connection.fetch(KEPT_HERE)}
                 return [
                     *[row[0] for row in await connection.fetch(BEHIND)],
                     *log_complaints(rows, self.delivered, exactly=self.exactly,
                                     forgotten=self.forgotten, through=through),
-                    *await self._table_complaints(connection, through),
-                    *await self._letter_complaints(connection, rows),
+                    *await self._table_complaints(connection, rows, through, kept),
+                    *await self._letter_complaints(connection, rows, kept),
                 ]  # fmt: skip
         finally:
             await connection.close()
 
-    async def _table_complaints(self, connection: asyncpg.Connection, through: int) -> list[str]:
+    async def _table_complaints(
+        self,
+        connection: asyncpg.Connection,
+        logged: Sequence[tuple[Any, ...]],
+        through: int,
+        kept: set[str],
+    ) -> list[str]:
+        has = {name: await rows_of(connection, name) for name in tables_here(kept)}
+        flags = None
+        if self.forgotten or not kept.issuperset(JUDGED):
+            # What an account said that is forgotten was heard when others were judged, and is not
+            # where they are judged anew.
+            flags = {row["uri"]: {flag: row[flag] for flag in FLAGS} for row in has["post"]}
+            flags = defaultdict(lambda: dict.fromkeys(FLAGS), flags)
+        facts = self.remembered(through)
+        erased = [row[1:] for row in logged if row[1:] != ERASED]
+        must = tables(facts, erased, flags)
         found = []
-        for name, expected in tables(self.remembered(through)).items():
-            # Processes judge posts, by the order of the log, which facts do not have.
-            rows = _sorted(
-                dict(r) | {flag: None for flag in NO_FLAGS if flag in dict(r)}
-                for r in await connection.fetch(f'SELECT * FROM bsky."{name}"')
-            )
-            if rows != expected:
-                has, must = ({tuple(sorted(row.items())) for row in rs} for rs in (rows, expected))
+        for name, rows in has.items():
+            if rows != must[name]:
+                is_there, wanted = ({tuple(sorted(row.items())) for row in of}
+                                    for of in (rows, must[name]))  # fmt: skip
                 found.append(
-                    f"{name}: {len(must - has)} rows are missing, such as {[*must - has][:1]}; "
-                    f"{len(has - must)} are extra, such as {[*has - must][:1]}"
+                    f"{name}: {len(wanted - is_there)} rows are missing, such as "
+                    f"{[*wanted - is_there][:1]}; {len(is_there - wanted)} are extra, such as "
+                    f"{[*is_there - wanted][:1]}"
                 )
         return found
 
     async def _letter_complaints(
-        self, connection: asyncpg.Connection, rows: Sequence[tuple[Any, ...]]
+        self, connection: asyncpg.Connection, rows: Sequence[tuple[Any, ...]], kept: set[str]
     ) -> list[str]:
-        bad = {fact.logged: TABLES[fact.collection] for fact in self.facts
-               if fact.fate != "kept"}  # fmt: skip
-        expected = {(bad[row[1:]], row[0]) for row in rows if row[1:] in bad}
+        bad = {fact.logged: refusing(fact) for fact in self.facts if fact.fate != "kept"}
+        expected = {(name, row[0]) for row in rows for name in bad.get(row[1:], ())
+                    if name in kept}  # fmt: skip
         letters = {tuple(row) for row in await connection.fetch(LETTERS)}
         garbage = {fact.text.encode() for fact in self.facts if fact.what == "garbage"}
         garbage |= self.strays

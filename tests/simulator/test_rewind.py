@@ -13,7 +13,7 @@ from projector.database import Database
 from tests.simulator.facts import Fact
 from tests.simulator.network import Network
 from tests.simulator.oracle import Oracle
-from tests.support.engine import create, project
+from tests.support.engine import ALL, create, project
 
 
 async def append(connection: asyncpg.Connection, facts: list[Fact], window_events: int) -> None:
@@ -34,12 +34,12 @@ async def test_a_rewind_beyond_what_is_remembered(database: Database, window_eve
     come again, and then all that came after it has to."""
     facts = Network(3, 300).facts
     oracle = Oracle(facts, exactly=False)
-    await create(database)
+    await create(database, ALL)
     connection = await database.connect("test append")
     try:
         for again in (0, 150, 0):
             await append(connection, facts[again:], window_events)
-            await project(database)
+            await project(database, declarations=ALL)
     finally:
         await connection.close()
     complaints = await oracle.verdict(database.url)

@@ -51,7 +51,7 @@ async def run(seed: int, rows: int, url: str, folder: Path) -> list[str]:
     facts = history(seed, rows)
     oracle = Oracle(facts, exactly=True)
     (folder / "history.jsonl").write_bytes(lines(facts))
-    place = Place(folder, "--database", url)
+    place = Place(folder, "--database", url, PROJECTOR_PROJECTIONS="*")
     await place.ok("init")
     field = Field(place, SECONDS_MAX)
     async with Watch(url) as watch, probing(url) as probe:

@@ -309,7 +309,7 @@ class Stage:
         part = self.log[after : after + events]
         if not part:
             return None
-        commits = [e for e in part if e.collection == projection.collection]
+        commits = [e for e in part if e.collection in projection.collections]
         removals = [e for e in part if e.removes_account]
         return Window(after, part[-1].log_offset, commits, removals)
 
@@ -317,7 +317,7 @@ class Stage:
         """How many offsets a window spans that holds just the next event of concern."""
         rest = self.log[after:]
         for span, event in enumerate(rest, 1):
-            if event.collection == projection.collection or event.removes_account:
+            if event.collection in projection.collections or event.removes_account:
                 return span
         return len(rest)
 

@@ -9,22 +9,25 @@ from typing import Any, Self
 import asyncpg
 
 from projector.database import close_quietly, is_transient
+from projector.declare import Fed
+from tests.support.engine import ALL
 from tests.support.harness import until
 
 HEAD = "SELECT head FROM projector.log_head"
 CHECKPOINT = "SELECT log_offset FROM projector.checkpoint WHERE projection = $1"
-TABLES_AT = """
-SELECT min(c.log_offset) FROM projector.checkpoint AS c
-WHERE c.projection IN ('post', 'follow', 'like', 'repost')
+OF_LOG = ", ".join(f"'{d.name}'" for d in ALL if not isinstance(d, Fed))
+"""The projections whose checkpoints are offsets of the log to which they come."""
+TABLES_AT = f"""
+SELECT min(c.log_offset) FROM projector.checkpoint AS c WHERE c.projection IN ({OF_LOG})
 """
 PROGRESS = """
 SELECT (SELECT head FROM projector.log_head) + sum(log_offset) FROM projector.checkpoint
 WHERE projection IN ('post', 'follow', 'like', 'repost')
 """
-BEHIND = """
+BEHIND = f"""
 SELECT EXISTS (SELECT FROM projector.outbox) OR EXISTS (
     SELECT FROM projector.checkpoint, projector.log_head
-    WHERE projection IN ('post', 'follow', 'like', 'repost') AND log_offset < head)
+    WHERE projection IN ({OF_LOG}) AND log_offset < head)
 """
 OWNERS = """
 SELECT substr(name, 12), split_part(owner, ':', 2)::int FROM projector.lease
@@ -115,11 +118,11 @@ class Watch:
         return await self.count(CHECKPOINT, projection)
 
     async def progress(self) -> int:
-        """The log's head and the checkpoints of the four tables, added up."""
+        """The log's head and the checkpoints of the four greatest tables, added up."""
         return await self.count(PROGRESS)
 
     async def tables_at(self) -> int:
-        """The offset through which all four tables have been applied."""
+        """The offset through which all tables that are kept have been applied."""
         return await self.count(TABLES_AT)
 
     async def is_caught_up(self) -> bool:

@@ -8,8 +8,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice, pairwise
 
+import msgspec
 import pytest
 
 from events import generate
@@ -19,6 +21,9 @@ from events.generate import START_TIME_US, Generator, lines
 from events.generate.mix import Mix
 from events.jetstream_wire import decode
 from events.sources.generate import GenerateSource
+from projector.declare import Projection
+from projector.fold import Folder, Window
+from projector.registry import kept
 
 GOLDEN = "a5bd2cbd064daf9007b252d45986b42466df6319694526c28daebc80d53bfc17"
 """SHA-256 over the fields of the first 20,000 events of seed 1, on every Python."""
@@ -141,6 +146,22 @@ def test_the_mix_is_the_stated_one(name: str) -> None:
         actions[action] += number
     assert 0.93 < actions["create"] / count < 0.97
     assert 0 < actions["update"] / count < 0.02
+
+
+def test_rare_collections_come_if_asked_for_and_are_valid() -> None:
+    """Then every collection that a projection reads occurs, and each makes its rows."""
+    mix = replace(Mix(), rare=0.2, other=0.1)
+    read = [d for d in kept("*") if isinstance(d, Projection)]
+    made = islice(Generator(mix=mix, invalid=0.0), 10_000)
+    events = [msgspec.structs.replace(event, log_offset=at) for at, event in enumerate(made, 1)]
+    seen = {event.collection for event in events}
+    assert {c for projection in read for c in projection.collections} - seen == set()
+    for projection in read:
+        concerned = [event for event in events if event.collection in projection.collections]
+        _, folded = Folder(projection).fold_beginning(Window(0, len(events), concerned, []))
+        assert not folded.letters, (projection.name, folded.letters[:1])
+        # Nobody goes on with a thread of their own, of which there would be rows.
+        assert folded.fresh or folded.changed or projection.name == "op_thread_reply"
 
 
 def test_lines_have_the_real_sizes_and_read_back(events: list[Event]) -> None:

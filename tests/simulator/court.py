@@ -1,0 +1,185 @@
+"""What hangs on the order of the log: verdicts on posts, and how accounts stand.
+
+A naive judge that is told of one event after the other, as the log has them, repeats and all. The
+rules are those of the AppView's dataplane (1.2.3, 1.2.4, 1.14, 4), with the deviations of the
+default: which events count is decided by revisions, an edit keeps marks, no revision goes back.
+It keeps what it is asked for by key, so that long histories are judged as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tests.simulator.facts import FOLLOW, ITEM, POST, POST_GATE, THREAD_GATE, moment
+
+MARKS = {THREAD_GATE: "hasThreadGate", POST_GATE: "hasPostGate"}
+VERDICTS = ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules")
+FLAGS = (*VERDICTS, *MARKS.values())
+HEARD = (POST, FOLLOW, ITEM, THREAD_GATE, POST_GATE)
+SHOWN = ("deactivated", "suspended", "takendown")
+"""What is shown of an account that is not active."""
+
+Flags = dict[str, bool | None]
+
+
+class Entry(NamedTuple):
+    """A row of the log, without its offset."""
+
+    did: str
+    kind: str
+    action: str
+    collection: str | None
+    rkey: str | None
+    rev: str | None
+    cid: str | None
+    record: bytes | None
+    time_us: int
+
+
+@dataclass
+class Live:
+    """A record that is there; of a post also what was decided of it."""
+
+    did: str
+    collection: str
+    cid: str
+    record: dict[str, Any]
+    flags: Flags
+
+
+class Court:
+    """The records that are there, by at-uri, and the accounts that are known."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.live: dict[str, Live] = {}
+        self.actors: dict[str, tuple[str, str | None]] = {}
+        """When an account was first told of, and how it stands."""
+        self.syncs: dict[str, tuple[str, str]] = {}
+        """The highest revision of a repo, and its commit where that was told."""
+        self._revs: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._owned: defaultdict[str, set[str]] = defaultdict(set)
+        self._pairs: Counter[tuple[str, ...]] = Counter()
+        for entry in entries:
+            self.eat(entry)
+
+    def eat(self, entry: Entry) -> None:
+        """Takes the next event. What its lexicon refuses is not for a court: see `reach`."""
+        self.reach(entry)
+        if (entry.kind, entry.action) in (("account", "deleted"), ("sync", "reset")):
+            self._revs.pop(entry.did, None)
+            for uri in self._owned.pop(entry.did, set()):
+                self._pair(self.live.pop(uri), -1)
+        elif entry.collection in HEARD:
+            self._commit(entry)
+
+    def reach(self, entry: Entry) -> None:
+        """Notes how an account stands, and how far its repo is."""
+        did, at = entry.did, moment(entry.time_us)
+        if (entry.kind, entry.action) == ("account", "deleted"):
+            self.actors.pop(did, None)
+            self.syncs.pop(did, None)
+            return
+        if entry.kind == "identity":
+            self.actors.setdefault(did, (at, None))
+        elif entry.kind == "account" and entry.action in ("active", *SHOWN):
+            since, _ = self.actors.get(did, (at, None))
+            self.actors[did] = since, None if entry.action == "active" else entry.action
+        rev = entry.rev or ""
+        known, _ = before = self.syncs.get(did, ("", ""))
+        told = json.loads(entry.record or b"").get("commit", "") if entry.kind == "sync" else ""
+        if rev > known or (rev and rev == known and not before[1]):
+            self.syncs[did] = rev, told
+
+    def _commit(self, entry: Entry) -> None:
+        uri, rev = f"at://{entry.did}/{entry.collection}/{entry.rkey}", entry.rev or ""
+        mine, before = self._revs[entry.did], self.live.get(uri)
+        if rev <= mine.get(uri, ""):
+            return
+        if entry.action == "create" and before is not None and before.cid == entry.cid:
+            return
+        if entry.action != "create" or before is not None:
+            mine[uri] = rev
+        if before is not None:
+            del self.live[uri]
+            self._pair(before, -1)
+        if entry.action == "delete":
+            self._owned[entry.did].discard(uri)
+            if before is not None:
+                self._mark(before, False)
+            return
+        self._put(uri, entry, before)
+
+    def _put(self, uri: str, entry: Entry, before: Live | None) -> None:
+        new = Live(entry.did, str(entry.collection), str(entry.cid),
+                   json.loads(entry.record or b""), {})  # fmt: skip
+        if new.collection == POST:
+            marks = before.flags if before else {}
+            new.flags = {name: marks.get(name) for name in MARKS.values()} | self._verdict(new)
+        self.live[uri] = new
+        self._owned[entry.did].add(uri)
+        self._pair(new, 1)
+        self._mark(new, True)
+
+    def _pair(self, of: Live, step: int) -> None:
+        """Counts a follow, or an account on a list."""
+        if of.collection in (FOLLOW, ITEM):
+            first = of.did if of.collection == FOLLOW else of.record["list"]
+            self._pairs[of.collection, first, of.record["subject"]] += step
+
+    def _mark(self, gate: Live, value: bool) -> None:
+        marked = self.live.get(gate.record["post"]) if gate.collection in MARKS else None
+        if marked is not None:
+            marked.flags[MARKS[gate.collection]] = value
+
+    def _verdict(self, post: Live) -> Flags:
+        flags: Flags = dict.fromkeys(VERDICTS)
+        if reply := post.record.get("reply"):
+            root, parent = reply["root"]["uri"], reply["parent"]["uri"]
+            both = self._is_invalid(root, parent), self._violates(post.did, root)
+            if any(both):
+                flags |= dict(zip(VERDICTS, both, strict=False))
+        return flags | {"violatesEmbeddingRules": self._is_refused(post) or None}
+
+    def _is_invalid(self, root: str, parent: str) -> bool:
+        found = self.live.get(parent)
+        if found is None or found.flags["invalidReplyRoot"]:
+            return True
+        theirs = found.record.get("reply")
+        if parent == root:
+            return theirs is not None
+        return theirs is None or theirs["root"]["uri"] != root
+
+    def _violates(self, replier: str, root: str) -> bool:
+        owner = root.split("/")[2]
+        gate = self.live.get(root.replace(POST, THREAD_GATE))
+        if owner == replier or gate is None or "allow" not in gate.record:
+            return False
+        rules = [rule["$type"].partition("#")[2] for rule in gate.record["allow"]]
+        lists = [rule["list"] for rule in gate.record["allow"] if "list" in rule]
+        at_root = self.live.get(root)
+        return not (
+            ("mentionRule" in rules and at_root and replier in mentions(at_root.record))
+            or ("followingRule" in rules and self._pairs[FOLLOW, owner, replier])
+            or ("followerRule" in rules and self._pairs[FOLLOW, replier, owner])
+            or any(self._pairs[ITEM, of, replier] for of in lists)
+        )
+
+    def _is_refused(self, post: Live) -> bool:
+        embedded = post.record.get("embed", {}).get("record", {})
+        quoted = embedded.get("record", embedded).get("uri", "")
+        if f"/{POST}/" not in quoted or quoted.split("/")[2] == post.did:
+            return False
+        gate = self.live.get(quoted.replace(POST, POST_GATE))
+        return gate is not None and bool(gate.record.get("embeddingRules"))
+
+    def flags(self) -> dict[str, Flags]:
+        """What was decided of each post."""
+        return {uri: x.flags for uri, x in self.live.items() if x.collection == POST}
+
+
+def mentions(record: dict[str, Any]) -> list[str]:
+    return [f["did"] for facet in record.get("facets", ()) for f in facet["features"]]
