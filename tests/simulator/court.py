@@ -1,8 +1,9 @@
-"""What hangs on the order of the log: verdicts on posts, and how accounts stand.
+"""What hangs on the order of the log: verdicts on posts, whom these notify, how accounts stand.
 
 A naive judge that is told of one event after the other, as the log has them, repeats and all. The
-rules are those of the AppView's dataplane (1.2.3, 1.2.4, 1.14, 4), with the deviations of the
-default: which events count is decided by revisions, an edit keeps marks, no revision goes back.
+rules are those of the AppView's dataplane (1.2.3, 1.2.4, 1.14, 4, 5), with the deviations of the
+default: which events count is decided by revisions, an edit keeps marks, no revision goes back, a
+post that comes late tells nobody of its replies.
 It keeps what it is asked for by key, so that long histories are judged as well.
 """
 
@@ -23,7 +24,12 @@ HEARD = (POST, FOLLOW, ITEM, THREAD_GATE, POST_GATE)
 SHOWN = ("deactivated", "suspended", "takendown")
 """What is shown of an account that is not active."""
 
+ABOVE_MAX = 4
+"""How many posts above a reply are told of it."""
+
 Flags = dict[str, bool | None]
+Told = tuple[str, str, str | None]
+"""Who is told, why, and about what."""
 
 
 class Entry(NamedTuple):
@@ -49,6 +55,7 @@ class Live:
     cid: str
     record: dict[str, Any]
     flags: Flags
+    told: Iterable[Told] = ()
 
 
 class Court:
@@ -119,6 +126,7 @@ class Court:
         if new.collection == POST:
             marks = before.flags if before else {}
             new.flags = {name: marks.get(name) for name in MARKS.values()} | self._verdict(new)
+            new.told = self._told(uri, new)
         self.live[uri] = new
         self._owned[entry.did].add(uri)
         self._pair(new, 1)
@@ -169,16 +177,55 @@ class Court:
         )
 
     def _is_refused(self, post: Live) -> bool:
-        embedded = post.record.get("embed", {}).get("record", {})
-        quoted = embedded.get("record", embedded).get("uri", "")
-        if f"/{POST}/" not in quoted or quoted.split("/")[2] == post.did:
+        quoted = quoted_by(post.record)
+        if not quoted or quoted.split("/")[2] == post.did:
             return False
         gate = self.live.get(quoted.replace(POST, POST_GATE))
         return gate is not None and bool(gate.record.get("embeddingRules"))
 
+    def _told(self, uri: str, post: Live) -> list[Told]:
+        first: dict[str, Told] = {}
+        for told in self._reasons(uri, post):
+            first.setdefault(told[0], told)
+        first.pop(post.did, None)
+        return list(first.values())
+
+    def _reasons(self, uri: str, post: Live) -> Iterable[Told]:
+        """Everybody who has a reason to be told of a post, the best first."""
+        for did in mentions(post.record):
+            yield did, "mention", None
+        quoted = quoted_by(post.record)
+        if quoted and not post.flags["violatesEmbeddingRules"]:
+            yield quoted.split("/")[2], "quote", quoted
+        reply = post.record.get("reply")
+        gate = self.live.get(reply["root"]["uri"].replace(POST, THREAD_GATE)) if reply else None
+        hidden = gate.record.get("hiddenReplies", ()) if gate else ()
+        if post.flags["violatesThreadGate"]:
+            return
+        for _ in range(ABOVE_MAX if reply else 0):
+            above = reply["parent"]["uri"]
+            found = post if above == uri else self.live.get(above)
+            if found is None or found.collection != POST:
+                return
+            yield above.split("/")[2], "reply", above
+            reply = found.record.get("reply")
+            if above in hidden or not reply:
+                return
+
+    def told(self) -> dict[str, list[Told]]:
+        """Who was told of each post."""
+        return {uri: list(x.told) for uri, x in self.live.items() if x.collection == POST}
+
     def flags(self) -> dict[str, Flags]:
         """What was decided of each post."""
         return {uri: x.flags for uri, x in self.live.items() if x.collection == POST}
+
+
+def quoted_by(record: dict[str, Any]) -> str:
+    """The post that a post quotes; empty where it quotes none."""
+    embedded = record.get("embed", {}).get("record", {})
+    uri = str(embedded.get("record", embedded).get("uri", ""))
+    return uri if f"/{POST}/" in uri else ""
 
 
 def mentions(record: dict[str, Any]) -> list[str]:
