@@ -31,13 +31,19 @@ from tests.simulator.points import POINTS
 from tests.simulator.works import Works
 
 EVENTS_PER_SECOND = 60
+STEPS_US = (0, 1, 900, 1_000, 40_000, 58_099)
+"""As many facts a second, on the average, as are sent: the network's clock goes as ours does. By as
+much as they are apart the reader goes back with a host that seems to be behind: else it would be to
+the beginning, each time, which of a long soak is too much."""
+TRAILING_US = 45_000_000
+"""So far behind ours the network's clock begins: now and then it is faster by a part of that."""
 PAUSE_SECONDS = (0.5, 3.0)
 SAY_SECONDS = 15.0
 LASTING_SECONDS = 15.0
 """How long a fault lasts that lasts, in the sweep, as long as its case."""
 SETTLE_SECONDS_MAX = 600.0
 DISK_MIB = 3072
-BEFORE_US = 60_000_000
+BEFORE_US = 20_000_000
 SOAK = {
     **SETTINGS,
     "PROJECTOR_PARTITION_EVENTS": "2000",
@@ -46,10 +52,12 @@ SOAK = {
 PROCESSES = {"feed": "feed", "tail": "tail", "daemon": "daemon", "rival": "daemon"}
 """The processes, and of which kind of process the crash points are that they may be killed at."""
 WORKS = ("rebuild", "heal", "archive_all", "replay")
+OPERATE_SECONDS = 0.2
 LOGGED_US = """
-SELECT coalesce((extract(epoch FROM max(occurred_at)) * 1000000)::bigint, 1)
-FROM projector.event_log WHERE log_offset > (SELECT head - 1000 FROM projector.log_head)
+SELECT coalesce((SELECT (extract(epoch FROM occurred_at) * 1000000)::bigint
+    FROM projector.event_log ORDER BY log_offset DESC LIMIT 1), 1)
 """
+"""When the log's last event was: of what the host says a second time no part may be left out."""
 
 
 @dataclass
@@ -61,6 +69,7 @@ class Soak:
     begun: float = field(default_factory=time.monotonic)
     seen: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
+    doing: str = ""
 
     def __post_init__(self) -> None:
         self.rng = self.world.rng
@@ -116,6 +125,7 @@ class Soak:
 
     async def _strike(self, kind: str) -> None:
         """One thing goes wrong, or an operator does something."""
+        self.doing = kind
         if kind in ("point", "work"):
             done = await (self._point() if kind == "point" else self._work())
             self.seen[kind] += bool(done)
@@ -145,6 +155,7 @@ class Soak:
         there = self.world.field.members.get(name)
         if there is not None and not there.has_ended:
             return False
+        self.doing = name
         self.world.field.start(name, *await self.works.prepare(name), ends=True)
         self.seen[name] += 1
         return True
@@ -157,22 +168,25 @@ class Soak:
             since_us = max(await self.world.watch.count(LOGGED_US) - BEFORE_US, 1)
             address = f"{self.world.host.url}?cursor={since_us}"
             feed.words = [feed.words[0], address, *feed.words[2:]]
-            await asyncio.sleep(5)
+            await asyncio.sleep(OPERATE_SECONDS)
 
     async def _say(self) -> None:
         while True:
             probe = self.world.probe
             print(f"{self.now:6.0f} s  sent {self.world.served:,}, logged"
                   f" {await self.world.watch.head():,}, looked {probe.looks:,} times, wrong:"
-                  f" {[*self.complaints, *probe.complaints] or 'nothing'};"
-                  f" {self.seen.total()} faults and works", flush=True)  # fmt: skip
+                  f" {[*self.complaints, *probe.complaints] or 'nothing'}; {self.seen.total()}"
+                  f" faults and works, now {self.doing}", flush=True)  # fmt: skip
             await asyncio.sleep(SAY_SECONDS)
 
 
 async def soaked(seed: int, minutes: float) -> tuple[Counter[str], list[str]]:
     """Runs a soak; what was seen, and what is wrong."""
     rng = random.Random(f"soak {seed}")
-    facts = whole_facts(Network(seed, int(minutes * 60 * EVENTS_PER_SECOND), accounts=60).facts)
+    begin_us = time.time_ns() // 1_000 - TRAILING_US
+    events = int(minutes * 60 * EVENTS_PER_SECOND)
+    network = Network(seed, events, accounts=60, begin_us=begin_us, steps_us=STEPS_US)
+    facts = whole_facts(network.facts)
     async with servers(SOAK, disk_mib=DISK_MIB) as at:
         world = World(at, "soak", facts, rng, is_clocked=True, whole_log=False, settings=SOAK)
         async with world:
@@ -183,6 +197,9 @@ async def soaked(seed: int, minutes: float) -> tuple[Counter[str], list[str]]:
                 soak.complaints += await world.end()
             except Failed as error:
                 soak.complaints.append(f"a process failed: {error}")
+            except TimeoutError:
+                standing = await world.standing()
+                soak.complaints.append(f"{soak.doing} did not come to its end: {standing}")
             return soak.seen, soak.complaints
 
 

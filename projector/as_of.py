@@ -12,7 +12,7 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, ordered, schema, shadow, shadow_counts
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all
+from projector.building import Building, Show, Site, analysing, build_all
 from projector.database import Database, close_quietly
 from projector.declare import Declaration, Fed, Projection
 from projector.errors import UsageError
@@ -118,8 +118,9 @@ class AsOf:
         )  # fmt: skip
         try:
             events = await build_all(buildings, site)
-            for group in self.groups:
-                events += await ordered.build(group, home_of, site, reader)
+            async with analysing(buildings):
+                for group in self.groups:
+                    events += await ordered.build(group, home_of, site, reader)
             return events
         finally:
             await reader.close()

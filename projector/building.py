@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -14,7 +15,6 @@ import asyncpg
 
 from projector import bulk, busy, shadow
 from projector.considerate import Considerate
-from projector.daemon import first_failure
 from projector.database import (
     APPLY_SETTINGS,
     Database,
@@ -29,9 +29,14 @@ from projector.loader import strands
 from projector.loading import STRANDS, Loading
 from projector.settings import Settings, cores
 from projector.settle import Settler
+from projector.tasks import first_failure
+from projector.turns import Turns
 
 log = logging.getLogger(__name__)
 
+UNKNOWN: Final = """
+SELECT NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = $1::text::regclass)
+"""
 SIZE: Final = "SELECT pg_relation_size($1::text::regclass)"
 
 Show = Callable[[str, str, int, int], None]
@@ -49,14 +54,14 @@ class Site:
     settings: Settings
     considerate: Considerate
     jobs: int
-    indexing: asyncio.Semaphore
+    indexing: Turns
     show: Show
 
     @classmethod
     def of(cls, database: Database, settings: Settings, jobs: int, show: Show) -> Site:
         """The usual one; its `considerate` is to be closed."""
-        places = asyncio.Semaphore(cores(settings))
-        return cls(database, settings, Considerate(database, settings), jobs, places, show)
+        turns = Turns(cores(settings))
+        return cls(database, settings, Considerate(database, settings), jobs, turns, show)
 
 
 class Building:
@@ -77,14 +82,19 @@ class Building:
 
     async def run(self) -> None:
         """Builds until the shadow follows the log's head."""
-        connection = await self._connect("")
-        try:
-            build = await found(connection, self.home)
-            if build.phase == shadow.LOAD:
-                self._say("sort", 0, 1)
-                async with self.site.indexing:
-                    await self._take_out_busy(connection)
+        # Waited for before all else: the largest, which begin first, then have the first places.
+        async with self.site.indexing.turn(self.bytes):
+            connection = await self._connect("")
+            try:
                 build = await found(connection, self.home)
+                if build.phase == shadow.LOAD:
+                    self._say("sort", 0, 1)
+                    await self._take_out_busy(connection)
+                    build = await found(connection, self.home)
+            except BaseException:
+                await close_quietly(connection)
+                raise
+        try:
             if build.phase == shadow.KEYS:
                 await self._keys_or_slowly(connection, build)
         finally:
@@ -125,28 +135,27 @@ class Building:
     async def _keys(self, connection: asyncpg.Connection, build: shadow.Build) -> None:
         self._say("index", 0, 1)
         indexing = Indexing(
-            partial(self._connect, "index"), self.site.indexing,
+            partial(self._connect, "index"), partial(self.site.indexing.turn, self.bytes),
             self.site.settings.rebuild_memory_mib,
         )  # fmt: skip
         await indexing.run(connection, self.home)
         if self._extra_indexes is not None:
             await indexing.make(await self._extra_indexes(connection), self.home)
-        # Nobody reads it yet, but what the planner then must know is the same.
-        analysing = asyncio.create_task(self._analyse())
-        try:
-            await self._settle(connection, build)
-            await bulk.finish(connection, self.projection, self.home)
-            await analysing
-        finally:
-            analysing.cancel()
-            await asyncio.gather(analysing, return_exceptions=True)
+        await self._settle(connection, build)
+        await bulk.finish(connection, self.projection, self.home)
         self._say("index", 1, 1)
 
-    async def _analyse(self) -> None:
-        async with self.site.indexing:
+    async def analyse(self) -> None:
+        """Tells the planner of the rows, unless it was told; whoever has a turn to wait for first.
+
+        Nobody but the build reads them yet, and it does without.
+        """
+        async with self.site.indexing.turn():
             connection = await self._connect("analyse")
             try:
-                await connection.execute(f"ANALYZE {', '.join(self.home.tables(self.projection))}")
+                for table in self.home.tables(self.projection):
+                    if await connection.fetchval(UNKNOWN, table):
+                        await connection.execute(f"ANALYZE {table}")
             finally:
                 await close_quietly(connection)
 
@@ -172,6 +181,19 @@ async def found(connection: asyncpg.Connection, home: Home) -> shadow.Build:
     build = await shadow.find(connection, home)
     assert build is not None
     return build
+
+
+@asynccontextmanager
+async def analysing(buildings: Sequence[Building]) -> AsyncIterator[None]:
+    """Meanwhile the planner is told of what was built; at the end it has been."""
+    work = [asyncio.create_task(building.analyse()) for building in buildings]
+    try:
+        yield
+        await asyncio.gather(*work)
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
 
 async def build_all(buildings: Sequence[Building], site: Site) -> int:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import asyncpg
 import uvloop
@@ -18,26 +18,6 @@ from events.archive_place import ArchiveDamaged, ArchiveUnavailable
 from events.errors import SourceError
 from events.log import LogCorrupt
 from projector import __version__
-from projector.commands import (
-    archive,
-    basic,
-    certify,
-    demo,
-    doctor,
-    explain,
-    flow,
-    forget,
-    heal,
-    letters,
-    probe,
-    rebuild,
-    replay,
-    resolve,
-    top,
-    trace,
-    up,
-    verify,
-)
 from projector.database import is_transient, one_line
 from projector.environment import (
     configure_logging,
@@ -62,37 +42,52 @@ app = App(
     version_flags=["--version"],
     default_parameter=None,
 )
-app.command(up.up)
-app.command(demo.demo)
-app.command(basic.init)
-app.command(flow.ingest)
-app.command(flow.run)
-app.command(resolve.resolve)
-app.command(basic.status)
-app.command(top.top)
-app.command(verify.verify)
-app.command(doctor.doctor)
-app.command(probe.probe)
-app.command(explain.explain)
-app.command(explain.history)
-app.command(explain.bisect)
-app.command(trace.trace)
-app.command(flow.generate)
-app.command(rebuild.rebuild)
-app.command(rebuild.rollback)
-app.command(rebuild.as_of)
-app.command(heal.heal)
-app.command(replay.replay)
-app.command(archive.archive)
-app.command(forget.forget)
-app.command(certify.certify)
-app.command(basic.show_settings, name="settings")
+COMMANDS: Final = (
+    ("up", "up:up"),
+    ("demo", "demo:demo"),
+    ("init", "basic:init"),
+    ("ingest", "flow:ingest"),
+    ("run", "flow:run"),
+    ("resolve", "resolve:resolve"),
+    ("status", "basic:status"),
+    ("top", "top:top"),
+    ("verify", "verify:verify"),
+    ("doctor", "doctor:doctor"),
+    ("probe", "probe:probe"),
+    ("explain", "explain:explain"),
+    ("history", "explain:history"),
+    ("bisect", "explain:bisect"),
+    ("trace", "trace:trace"),
+    ("generate", "flow:generate"),
+    ("rebuild", "rebuild:rebuild"),
+    ("rollback", "rebuild:rollback"),
+    ("as-of", "rebuild:as_of"),
+    ("heal", "heal:heal"),
+    ("replay", "replay:replay"),
+    ("archive", "archive:archive"),
+    ("forget", "forget:forget"),
+    ("certify", "certify:certify"),
+    ("settings", "basic:show_settings"),
+)
+LETTERS: Final = (
+    ("list", "letters:list_letters"),
+    ("show", "letters:show"),
+    ("retry", "letters:retry"),
+    ("drop", "letters:drop_letters"),
+)
+"""Each is imported when it is asked for: all of them would make every start take longer."""
 dead_letters = App(name="dead-letters", help="What could not be decoded or applied, kept whole.")
-dead_letters.command(letters.list_letters, name="list")
-dead_letters.command(letters.show)
-dead_letters.command(letters.retry)
-dead_letters.command(letters.drop_letters, name="drop")
+for group, commands in ((app, COMMANDS), (dead_letters, LETTERS)):
+    for name, where in commands:
+        group.command(f"projector.commands.{where}", name=name)
 app.command(dead_letters)
+
+
+def load_commands() -> None:
+    """Imports all commands: a list of them says what each is for, in the words of its function."""
+    for group, commands in ((app, COMMANDS), (dead_letters, LETTERS)):
+        for name, _ in commands:
+            group[name]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -104,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         take_secret_files(os.environ)
         given = take_settings(given)
         settings()
+        if not {*given[:1]} & {name for name, _ in COMMANDS}:
+            load_commands()
         command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
         result = command(*bound.args, **bound.kwargs)
         if asyncio.iscoroutine(result):

@@ -31,6 +31,7 @@ from projector.pulse import PULSE
 from projector.reader import READ, LogReader
 from projector.settings import Settings
 from projector.statements import live
+from projector.tasks import first_failure
 
 log = logging.getLogger(__name__)
 
@@ -267,10 +268,12 @@ class Daemon:
             await self.keeper.release(lease)
 
     async def _take_all(self, leases: Sequence[str]) -> bool:
-        # In order, and none beyond one that is not free: of two that want them all, whoever has the
-        # first gets the others.
-        for lease in leases:
+        # In order, and none is kept beyond one that is not free: of two that want them all, whoever
+        # has the first gets the others, also where one that was cut off took some of them again.
+        for place, lease in enumerate(leases):
             if not await self.keeper.take(lease):
+                for beyond in self.keeper.held.intersection(leases[place + 1 :]):
+                    await self.keeper.release(beyond)
                 return False
         return True
 
@@ -295,17 +298,6 @@ class Daemon:
                 if not is_transient(error) or now() - begun < LONG_RUN_SECONDS:
                     raise
                 log.warning("%s: %s; trying again", leases[0], one_line(error))
-
-
-async def first_failure(
-    work: Sequence[asyncio.Task[None]], background: Sequence[asyncio.Task[None]]
-) -> None:
-    """Waits for all of `work`; raises the first error of any task at once."""
-    pending: set[asyncio.Task[None]] = {*work, *background}
-    while not all(task.done() for task in work):
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import asyncpg
@@ -18,14 +19,16 @@ UPDATE projector.build SET definitions = array_remove(definitions, $2) WHERE nam
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 """Opens a connection to make an index by."""
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""Waits for a place to make an index in."""
 
 
 class Indexing:
-    """Makes indexes, each over a connection of its own; `places` bounds how many at once."""
+    """Makes indexes, each over a connection of its own, when it has its `turn`."""
 
-    def __init__(self, connect: Connect, places: asyncio.Semaphore, memory_mib: int) -> None:
+    def __init__(self, connect: Connect, turn: Turn, memory_mib: int) -> None:
         self.connect = connect
-        self.places = places
+        self.turn = turn
         self.memory_mib = memory_mib
 
     async def run(self, connection: asyncpg.Connection, home: Home) -> None:
@@ -50,7 +53,7 @@ class Indexing:
             await asyncio.gather(*work, return_exceptions=True)
 
     async def _beside(self, definition: str, home: Home) -> None:
-        async with self.places:
+        async with self.turn():
             connection = await self.connect()
             try:
                 await self._make(connection, definition, home)

@@ -17,7 +17,7 @@ from events.crashpoints import crash_point
 from events.log import read_head
 from projector import bulk, compare, ordered, shadow, shadow_counts, swap
 from projector.aggregate import AUDIT_SECONDS_MAX
-from projector.building import Building, Show, Site, build_all
+from projector.building import Building, Show, Site, analysing, build_all
 from projector.database import Database, close_quietly, one_line
 from projector.declare import AccountProjection, Declaration, Fed, Projection
 from projector.errors import CannotConnect, SchemaMismatch
@@ -104,10 +104,11 @@ class Rebuild:
             try:
                 await bulk.prepare(connection, cores(self.settings) - 1)
                 await self._prepare(connection)
-                await self._build_projections()
-                await self._build_aggregates(connection)
-                async with self._merging():
-                    await self._compare(connection)
+                buildings = await self._build_projections()
+                async with analysing(buildings):
+                    await self._build_aggregates(connection)
+                    async with self._merging():
+                        await self._compare(connection)
                 if self.options.dry_run:
                     await self._drop(connection, shadow.GREEN)
                 else:
@@ -190,7 +191,7 @@ class Rebuild:
         for projection in self.scratch:
             await shadow.drop(connection, shadow.home_of(projection))
 
-    async def _build_projections(self) -> None:
+    async def _build_projections(self) -> list[Building]:
         buildings = [
             Building(p, shadow.home_of(p), self.site, partial(self._extra_indexes, p))
             for p in self.single
@@ -206,6 +207,7 @@ class Rebuild:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
+        return buildings
 
     async def _extra_indexes(
         self, projection: Projection, connection: asyncpg.Connection
@@ -238,7 +240,7 @@ class Rebuild:
     async def _count(self, aggregate: Fed) -> None:
         """Counts an aggregate, as many side by side as there are processors for."""
         bases = {name: self._home(c.of).counted(c) for name, c in aggregate.counters.items()}
-        async with self.site.indexing:
+        async with self.site.indexing.turn(len(aggregate.counters)):
             self.show(aggregate.name, "count", 0, 1)
             connection = await self.database.connect(f"rebuild {aggregate.name}")
             try:

@@ -3,8 +3,7 @@
 What is guaranteed, with clocks that agree within `rewind_seconds`: nothing that a host had at or
 after the cursor is lost, and the events of one repo keep their order; some come twice. A host that
 takes the cursor for the future is passed over; when all do, one is asked from as far back as the
-cursor is ahead of it (or old), which is exact unless the process was also restarted after it had
-read from a host whose clock was behind.
+cursor is ahead of it (or old).
 """
 
 from __future__ import annotations
@@ -109,8 +108,9 @@ class JetstreamSource:
     async def batches(self, cursor: str | None) -> AsyncGenerator[Batch, None]:
         """Batches from `rewind_seconds` before `cursor` on, or live without one; never ends.
 
-        A batch's cursor is the greatest `time_us` so far, in decimal; it never goes back. It is
-        empty while no message with a time has come, and an empty one counts as none.
+        A batch's cursor is the greatest `time_us` so far, in decimal, or, where what was read is
+        read again from further back than `rewind_seconds`, how far that has come. It is empty
+        while no message with a time has come, and an empty one counts as none.
         Raises SourceError for a cursor that is no number.
         """
         inbox = Inbox(self._queue_messages_max, self._queue_bytes_max)

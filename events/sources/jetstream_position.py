@@ -25,9 +25,11 @@ def wall_us() -> int:
 class Position:
     """What has been received, in microseconds.
 
-    `cursor_us` is to be saved: the greatest time seen; it never goes back. `last_us` is the
-    greatest time seen on the clock in force: it goes back with a host whose clock is behind, so
-    that a reconnect within the run asks for what that host has next.
+    `cursor_us` is to be saved, and `last_us` is what a reconnect within the run goes by: the
+    greatest time seen on the clock in force, which goes back with a host whose clock is behind.
+    `cursor_us` is that of all clocks, but while what is read was read before, and lies further
+    back than a restart would go, it is the time of that: of what is read twice no part may be left
+    out. Half of it would undo what the other half does again.
 
     A single time out of line (far ahead of our clock, or far behind the last) moves nothing: it
     may be one bad message. A second in a row is believed to be the host's clock. Times ahead of
@@ -37,8 +39,9 @@ class Position:
     def __init__(
         self, cursor_us: int | None, rewind_us: int, now_us: Callable[[], int] = wall_us
     ) -> None:
-        self.cursor_us = cursor_us
         self.last_us = cursor_us
+        self._greatest_us = cursor_us
+        self._reading_us: int | None = None
         self._rewind_us = rewind_us
         self._back_us = 2 * rewind_us + 1_000_000
         self._now_us = now_us
@@ -49,9 +52,21 @@ class Position:
         self._stepped_us = 1
         self._shifted_us: int | None = None
 
+    @property
+    def cursor_us(self) -> int | None:
+        """What is to be saved; None: nothing has come."""
+        greatest_us, reading_us = self._greatest_us, self._reading_us
+        if greatest_us is None or reading_us is None or reading_us >= greatest_us - self._rewind_us:
+            return greatest_us
+        return reading_us
+
     def request_us(self) -> int | None:
         """What to ask the next connection for (a host sends what is at or after it); None: live."""
         self._told.clear()
+        self._reading_us = self._next_us()
+        return self._reading_us
+
+    def _next_us(self) -> int | None:
         if self.last_us is None:
             return None
         if self._shifted_us is not None:
@@ -74,6 +89,8 @@ class Position:
         self._odd = ""
         if last_us is None or time_us > last_us:
             self._reach(time_us)
+        elif self._reading_us is None or time_us > self._reading_us:
+            self._reading_us = time_us
         return None
 
     def is_behind(self, first_us: int, requested_us: int | None) -> bool:
@@ -117,9 +134,9 @@ class Position:
             # A later rewind must not run into the same message again.
             self._floor_us = max(self._floor_us, min(self._stepped_us, time_us))
             self._stuck_times = 0
-        self.last_us = time_us
-        if self.cursor_us is None or time_us > self.cursor_us:
-            self.cursor_us = time_us
+        self.last_us = self._reading_us = time_us
+        if self._greatest_us is None or time_us > self._greatest_us:
+            self._greatest_us = time_us
 
     def _ahead(self, time_us: int, now_us: int) -> str | None:
         if self._confirmed("ahead") and (self.last_us is None or now_us > self.last_us):

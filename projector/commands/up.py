@@ -18,7 +18,7 @@ from events.event import Source
 from projector import schema
 from projector.commands import resolve
 from projector.commands.flow import append_source, into_log
-from projector.daemon import Daemon, first_failure, stop_on_signals
+from projector.daemon import Daemon, stop_on_signals
 from projector.database import Database, masked
 from projector.declare import Kept
 from projector.environment import (
@@ -39,6 +39,7 @@ from projector.output import console
 from projector.settings import Settings
 from projector.sources import StreamTarget, addressed, is_stream, source_of
 from projector.status import read_status
+from projector.tasks import first_failure
 from projector.telemetry import exported
 
 log = logging.getLogger(__name__)

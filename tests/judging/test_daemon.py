@@ -56,6 +56,22 @@ async def test_three_daemons_that_want_the_group_make_the_golden_posts(database:
     assert await engine.differences(database, TOGETHER) == []
 
 
+@pytest.mark.parametrize("first", [1, 2, 4])
+async def test_of_two_that_have_a_part_of_the_group_each_one_gets_all(
+    database: Database, first: int
+) -> None:
+    """Whose connection was cut may find some of its leases taken, and take the others again."""
+    await engine.create(database, TOGETHER)
+    await engine.append(database, in_order(S28))
+    settings = Settings(poll_seconds=0.05)
+    daemons = [Daemon(database, TOGETHER, settings) for _ in range(2)]
+    for place, name in enumerate(GROUP.names):
+        assert await daemons[place >= first].keeper.take(f"projection {name}")
+    runs = [daemon.run(asyncio.Event(), until_caught_up=True) for daemon in daemons]
+    await asyncio.wait_for(asyncio.gather(*runs), 60)
+    assert await asked(database, CHECKPOINTS, GROUP.names) == [len(S28)]
+
+
 async def test_to_run_one_runs_its_group(database: Database) -> None:
     await engine.create(database, TOGETHER)
     await engine.append(database, in_order(S28))

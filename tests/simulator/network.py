@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ from tests.simulator.records import Records
 BEGIN_US = 1_740_787_200_000_000
 """1 March 2025: well before the clock of whoever runs this."""
 DUPLICATES_MAX = 5
+STEPS_US = (0, 1, 900, 1_000, 40_000, 700_000)
+"""How much time may go by between two facts."""
 
 
 @dataclass
@@ -40,13 +42,24 @@ class Network:
 
     The first account is steady: never removed. The second one is the one with very many rows:
     every fourth event is one more like or follow of it, until it is deleted, at two thirds. With a
-    `burst` it makes so many of them at once, halfway, and `events` counts them as well.
+    `burst` it makes so many of them at once, halfway, and `events` counts them as well. The times
+    of its facts, and only these, hang on `begin_us` and `steps_us`.
     """
 
-    def __init__(self, seed: int, events: int, accounts: int = 12, burst: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        events: int,
+        accounts: int = 12,
+        burst: int = 0,
+        *,
+        begin_us: int | None = None,
+        steps_us: Sequence[int] = STEPS_US,
+    ) -> None:
         self.rng = random.Random(f"network {seed}")
         self.facts: list[Fact] = []
-        self.time_us = BEGIN_US + seed % 1000 * 3_600_000_000
+        self.time_us = begin_us or BEGIN_US + seed % 1000 * 3_600_000_000
+        self.steps_us = steps_us
         self.accounts = [
             Account(f"did:plc:{self._letters(24)}", n, is_steady=n == 0) for n in range(accounts)
         ]
@@ -91,7 +104,7 @@ class Network:
     # What accounts say, in the form of facts.
 
     def _now(self) -> int:
-        self.time_us += self.rng.choice((0, 1, 900, 1_000, 40_000, 700_000))
+        self.time_us += self.rng.choice(self.steps_us)
         return self.time_us
 
     def _say(self, account: Account, what: str, **more: Any) -> Fact:

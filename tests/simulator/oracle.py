@@ -242,7 +242,8 @@ def log_complaints(
     for did in sorted({fact.did for fact in delivered}):
         want, have = ([row for row in part if row[0] == did] for part in (in_order, firsts))
         if want != have:
-            lost = [row for row in want if row not in set(have)]
+            there = set(have)
+            lost = [row for row in want if row not in there]
             found.append(f"{did}: {len(lost)} events lost, such as {lost[:1]}" if lost else
                          f"{did}: its events are in another order")  # fmt: skip
     removed = {fact.did for fact in delivered if fact.removes}

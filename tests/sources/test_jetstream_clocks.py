@@ -51,7 +51,7 @@ async def test_when_all_hosts_are_behind_one_is_asked_by_its_own_clock(error_fra
         # The cursor is 10 s ahead of the host: as far back again, and the usual 5 s.
         assert server.connections[-1].cursor == time_of(350)
         assert consumer.numbers == list(range(350, 501))
-        assert consumer.batches[-1].cursor == str(time_of(600))
+        assert consumer.batches[-1].cursor == str(time_of(500))
         await drop(server)
         server.append(line(501))
         await consumer.until_last(501)
@@ -59,16 +59,50 @@ async def test_when_all_hosts_are_behind_one_is_asked_by_its_own_clock(error_fra
         assert server.connections[-1].cursor == time_of(450)
 
 
-async def test_times_that_go_back_lose_nothing_and_the_cursor_stays() -> None:
+async def test_times_that_go_back_lose_nothing_and_the_cursor_goes_with_them() -> None:
     history = [*lines(700, 600), *lines(200)]
     async with (
         JetstreamServer(history) as server,
-        consuming(server, cursor=str(time_of(600))) as consumer,
+        consuming(server, cursor=str(time_of(600)), goes_back=True) as consumer,
     ):
         await consumer.until_last(199)
         assert consumer.numbers == [*range(600, 700), *range(200)]
-        assert consumer.batches[-1].cursor == str(time_of(699))
+        assert consumer.batches[-1].cursor == str(time_of(199))
         assert "went back" in "\n".join(consumer.reports)
+
+
+async def test_what_is_read_a_second_time_is_read_to_its_end_whoever_is_restarted() -> None:
+    """All of it: half of it would undo what the other half does again."""
+    begun_early, to_its_clock = Fault(ignore_cursor=200), Fault(after=10, stall=True)
+    async with JetstreamServer(lines(700), faults=[begun_early, to_its_clock]) as server:
+        async with consuming(server, cursor=str(time_of(600))) as consumer:
+            await consumer.until(lambda: len(consumer.numbers) >= 10)
+            first = consumer.numbers[0]
+            cursor = consumer.batches[-1].cursor
+        async with consuming(server, cursor=cursor) as restarted:
+            await restarted.until_last(699)
+            assert first < 400
+            assert restarted.numbers[0] <= first + 10
+
+
+def test_the_cursor_is_where_it_is_read_where_that_is_before_what_a_restart_would_read() -> None:
+    position = Position(T0, rewind_us=1_000_000, now_us=lambda: T0 + 60_000_000)
+    position.request_us()
+    position.observe(T0 - 1_000_000)
+    assert position.cursor_us == T0  # A restart begins with the same message.
+    position.shift(T0 - 10_000_000)
+    begun = position.request_us()
+    assert begun == T0 - 71_000_000
+    position.observe(begun)
+    assert position.cursor_us == begun
+    position.observe(begun + 30_000_000)
+    assert position.cursor_us == begun + 30_000_000
+    position.observe(T0 - 1_000_001)
+    assert position.cursor_us == T0 - 1_000_001
+    position.observe(T0 - 1_000_000)
+    assert position.cursor_us == T0
+    position.observe(T0 + 1)
+    assert position.cursor_us == T0 + 1
 
 
 async def test_one_time_out_of_line_moves_nothing() -> None:

@@ -49,12 +49,13 @@ class Fault:
 
 @dataclass
 class Connection:
-    """One request for a subscription, as the log keeps it."""
+    """One request for a subscription, as the log keeps it. `place`: so many lines are behind it."""
 
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str] = field(default_factory=dict)
     sent: int = 0
+    place: int = 0
     blocked: bool = False
     open: bool = False
     stalled: bool = False
@@ -143,6 +144,12 @@ class JetstreamServer:
     def sent(self) -> int:
         """Lines sent over all connections."""
         return sum(connection.sent for connection in self.connections)
+
+    @property
+    def live(self) -> Connection | None:
+        """The connection, if any, that has been sent all lines and waits for more."""
+        there = (c for c in self.connections if c.open and not c.stalled)
+        return next((c for c in there if c.place == len(self.lines)), None)
 
     def append(self, *lines: bytes) -> None:
         """Something happens on the network: live connections get it."""
@@ -233,19 +240,20 @@ class _Stream:
         if self.fault.future:
             await self.link.send('{"error": "FutureCursor", "message": "it is not yet that late"}')
             return
-        place = max(self.start() - self.fault.ignore_cursor, 0)
+        self.connection.place = max(self.start() - self.fault.ignore_cursor, 0)
         self.connection.open = True
         self.server._notify()
         while not self.gone.done():
             if self.connection.sent == self.fault.after and await self.strike():
                 return
-            if place < len(self.server.lines):
-                await self.send(self.server.lines[place])
-                place += 1
+            if self.connection.place < len(self.server.lines):
+                await self.send(self.server.lines[self.connection.place])
+                self.connection.place += 1
             else:
-                await self.more(place)
+                await self.more()
 
-    async def more(self, place: int) -> None:
+    async def more(self) -> None:
+        place = self.connection.place
         await self.server.until(lambda: len(self.server.lines) > place or self.gone.done())
 
     def start(self) -> int:

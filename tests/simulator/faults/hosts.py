@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 from tests.simulator.facts import POST
-from tests.simulator.faults.fault import fault
-from tests.simulator.faults.world import World
-from tests.support.jetstream_server import Fault, time_us_of
+from tests.simulator.faults.fault import Disturbed, fault
+from tests.simulator.faults.world import World, whole_facts
+from tests.support.jetstream_server import Connection, Fault, time_us_of
 
 MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 BACK_US = 20_000_000
 LETTER = "SELECT count(*) FROM projector.dead_letter WHERE raw = $1"
 REPEATED = 100
 LATEST = 2_000
+BACK = "its times went back by"
+AHEAD = "ahead of our clock"
 
 
 async def _befall(world: World, befalls: Fault, *said: str) -> str:
@@ -79,13 +82,38 @@ async def websocket_repeating(world: World) -> str:
     seen="the reader says that the times went back", holds="repeats stay out of the log",
 )  # fmt: skip
 async def websocket_going_backwards(world: World) -> str:
+    link = await _fresh(world)
     since = max(world.served - LATEST, 0)
     mark, sent = world.mark(), [f.line() for f in world.facts[since : world.served]]
     times = [time_us_of(line) for line in sent]
     place = max((n for n, at in enumerate(times) if 0 < at < max(times) - BACK_US), default=0)
     world.host.append(*sent[place:])
-    heard = await world.hear(mark, "its times went back by")
-    return f"{len(sent) - place} messages again; {heard}"
+
+    async def heard() -> bool:
+        news = world.news(mark)
+        if BACK not in news and (not link.open or AHEAD in news):
+            raise Disturbed("the reader left, or has another clock")
+        return BACK in news
+
+    await world.see(f"nobody said {BACK!r}", heard)
+    return f"{len(sent) - place} messages again; a process said {BACK!r}"
+
+
+async def _fresh(world: World) -> Connection:
+    """A connection that was just made, and whose reader has all that was sent: of one connection
+    it tells only once that its times went back, and of what it is behind with it may have none."""
+    host = world.host
+    host.drop_all()
+    count = len(host.connections)
+
+    async def live() -> Connection | None:
+        link = host.live
+        if link is None or link not in host.connections[count:]:
+            return None
+        sent = whole_facts(world.facts[: world.served])
+        return link if await world.feed_at() >= sent[-1].time_us else None
+
+    return cast(Connection, await world.see("no reader comes to the end", live))
 
 
 async def _buried(world: World, *messages: bytes) -> None:

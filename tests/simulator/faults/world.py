@@ -216,9 +216,9 @@ class World:
             await self.see("it does not end", self.is_drained, seconds)
             await self.see("it does not end", self.watch.is_caught_up, seconds)
         except Unfired:
-            raise Failed(f"it does not come to rest: {await self._standing()}") from None
+            raise Failed(f"it does not come to rest: {await self.standing()}") from None
 
-    async def _standing(self) -> str:
+    async def standing(self) -> str:
         """What is known of who does not come to rest."""
         facts = {
             "sent": self.facts[self.served - 1].time_us,
