@@ -17,6 +17,8 @@ from projector.committing import commit_window
 from projector.declare import AccountProjection, State
 from projector.fold import Folded
 from projector.home import Home, listed, quoted
+from projector.outbox import joined_cells
+from projector.statements import split_cells
 from projector.windows import Applied, Step
 
 
@@ -98,7 +100,7 @@ class AccountWriter:
         self.home = home
         columns = projection.columns
         table, key = f"{quoted(home.schema)}.{quoted(projection.table)}", quoted(projection.key)
-        arrays = ", ".join(f"${i}::text[]" for i in range(1, len(columns) + 1))
+        arrays = ", ".join(split_cells(i, 1, 2) for i in range(3, len(columns) + 3))
         put = ", ".join(f"{quoted(c)} = excluded.{quoted(c)}" for c in columns[1:])
         self.read = f"SELECT {listed(columns)} FROM {table} WHERE {key} = ANY($1::text[])"
         self.remove = f"DELETE FROM {table} WHERE {key} = ANY($1::text[])"
@@ -121,6 +123,14 @@ class AccountWriter:
             lambda _: self._write(connection, folded),
         )  # fmt: skip
 
+    async def begin_anew(
+        self, connection: asyncpg.Connection, did: str, events: Sequence[Event]
+    ) -> None:
+        """Leaves of an account what these events of it say; within a transaction of the caller's,
+        who holds the checkpoint."""
+        await connection.execute(self.remove, [did])
+        await self._write(connection, AccountFacts(events=events))
+
     async def _write(self, connection: asyncpg.Connection, folded: AccountFacts) -> Applied:
         await put_letters(connection, self.home.name, folded.letters)
         if folded.is_empty:
@@ -137,11 +147,13 @@ class AccountWriter:
         if known.claimed:
             # Of all that hold one, those of the window as well: two may change places.
             await connection.execute(self.release, sorted(known.claimed))
-        changed = sorted(known.changed)
-        gone = [did for did in changed if known.states[did] is None]
-        rows = [(did, *state) for did in changed if (state := known.states[did]) is not None]
+        # In the order in which they were asked for, which is that of the keys.
+        changed = [(did, state) for did, state in known.states.items() if did in known.changed]
+        gone = [did for did, state in changed if state is None]
+        rows = [(did, *state) for did, state in changed if state is not None]
         if gone:
             await connection.execute(self.remove, gone)
         if rows:
-            await connection.execute(self.put, *map(list, zip(*rows, strict=True)))
+            texts, separator, none = joined_cells(list(zip(*rows, strict=True)))
+            await connection.execute(self.put, separator, none, *texts)
         return Applied(len(rows), len(gone), 0)

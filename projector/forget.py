@@ -18,10 +18,11 @@ from events.event import Event
 from events.history import WholeLog
 from events.log import LogCorrupt, read_head
 from events.rows import times_in_microseconds
+from projector.account import AccountWriter
 from projector.apply import TableWriter
 from projector.archive_files import listed
 from projector.archiving import NAME, Archiver, rows_of
-from projector.declare import Projection
+from projector.declare import AccountProjection, Projection
 from projector.errors import CheckFailed
 from projector.fold import Folded, Folder, Window
 from projector.letters import HOLD
@@ -151,7 +152,7 @@ class Eraser:
     def __init__(
         self,
         connection: asyncpg.Connection,
-        projections: Sequence[Projection],
+        projections: Sequence[Projection | AccountProjection],
         schema: str,
         *,
         say: Callable[[str], None],
@@ -185,7 +186,10 @@ class Eraser:
         await self._erase_log(erasure)
         await self._erase_files(erasure)
         for projection in self.projections:
-            await self._erase_tables(did, erasure, projection)
+            if isinstance(projection, AccountProjection):
+                await self._erase_account(did, erasure, projection)
+            else:
+                await self._erase_tables(did, erasure, projection)
             crash_point("forget.table")
         await self._erase_letters(did, erasure)
         crash_point("forget.letters")
@@ -292,6 +296,17 @@ class Eraser:
                 part, folded = folder.fold_beginning(rest)
                 await writer.write(self.connection, folded, checkpoint)
                 _, rest = rest.cut(part.through)
+
+    async def _erase_account(self, did: str, erasure: Erasure, accounts: AccountProjection) -> None:
+        """Takes the account's row out, and puts back what came of events after the erased."""
+        writer = AccountWriter(accounts, live(accounts, self.schema))
+        async with self.connection.transaction():
+            checkpoint = await self.connection.fetchval(HOLD, accounts.name)
+            later = await self.whole.of_accounts(
+                self.connection, [did], erasure.through, checkpoint
+            )
+            told = [event for event in later if event.kind in accounts.reads]
+            await writer.begin_anew(self.connection, did, told)
 
     async def _erase_letters(self, did: str, erasure: Erasure) -> None:
         async with self.connection.transaction():

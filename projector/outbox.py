@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import asyncpg
@@ -52,6 +53,24 @@ def joined_columns(columns: Sequence[Sequence[str]]) -> tuple[list[str], str]:
 
     To be split by `statements.split`. It takes a tenth of the time that an array takes to send.
     """
-    glued = "".join(map("".join, columns))
-    separator = next(c for c in map(chr, range(1, SEPARATORS_END)) if c not in glued)
+    (separator,) = _unused("".join(map("".join, columns)), 1)
     return [separator + separator.join(column) for column in columns], separator
+
+
+def joined_cells(columns: Sequence[Sequence[str | None]]) -> tuple[list[str], str, str]:
+    """The same of columns in which None may be: a second character, the last, stands for it.
+
+    To be split by `statements.split_cells`.
+    """
+    cells = [cell for column in columns for cell in column if cell]
+    separator, none = _unused("".join(cells), 2)
+    texts = [
+        separator + separator.join([none if cell is None else cell for cell in column])
+        for column in columns
+    ]
+    return texts, separator, none
+
+
+def _unused(text: str, number: int) -> list[str]:
+    """So many characters that the text has not."""
+    return list(islice((c for c in map(chr, range(1, SEPARATORS_END)) if c not in text), number))

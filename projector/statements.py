@@ -90,6 +90,11 @@ def split(value: int, separator: int) -> str:
     return f"(string_to_array(${value}, ${separator}))[2:]"
 
 
+def split_cells(value: int, separator: int, none: int) -> str:
+    """The same, where one of the texts stands for NULL."""
+    return f"(string_to_array(${value}, ${separator}, ${none}))[2:]"
+
+
 def counters_of(projection: Projection, declarations: Sequence[Declaration]) -> tuple[Counter, ...]:
     """The counters, of all aggregates and derived tables, that this projection's rows move."""
     return tuple(

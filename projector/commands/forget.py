@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from projector import schema
 from projector.commands.archive import held
 from projector.database import APPLY_SETTINGS
-from projector.declare import Projection
+from projector.declare import AccountProjection, Projection
 from projector.environment import COMMON, Common, declared, opened, settings
 from projector.errors import UsageError
 from projector.forget import Eraser, Erasure, Receipt
@@ -49,7 +49,7 @@ async def forget(
         try:
             await schema.check(connection, declarations)
             await _check_reach(connection)
-            projections = [d for d in declarations if isinstance(d, Projection)]
+            projections = [d for d in declarations if isinstance(d, Projection | AccountProjection)]
             eraser = Eraser(connection, projections, chosen.schema, say=console.print)
             if not yes:
                 _print_plan(await eraser.find(did), common)

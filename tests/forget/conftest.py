@@ -13,10 +13,11 @@ from events.event import Event
 from projector import schema
 from projector.aggregate import audit
 from projector.database import Database
+from projector.declare import Declaration
 from projector.embedded_postgres import EmbeddedPostgres
 from tests.archive.conftest import PARTITION, Log, generated
 from tests.support.cli import Place
-from tests.support.engine import AGGREGATES, DECLARATIONS, project, tables_of
+from tests.support.engine import AGGREGATES, DECLARATIONS, project, table_names, tables_of
 from tests.support.own_server import make_database
 
 EVENTS = 700
@@ -55,15 +56,17 @@ def without(events: Sequence[Event], did: str) -> list[Event]:
     return [e for e in events if e.did != did]
 
 
-async def projected(url: str, events: Sequence[Event]) -> dict[str, list[dict[str, Any]]]:
+async def projected(
+    url: str, events: Sequence[Event], declarations: Sequence[Declaration] = DECLARATIONS
+) -> dict[str, list[dict[str, Any]]]:
     """The tables that a log of these events comes to, in an empty database."""
     database = Database(url)
     log = await Log(database, Path("unused")).open()
-    await schema.create(log.connection, DECLARATIONS, "bsky", partition_events=100_000)
+    await schema.create(log.connection, declarations, "bsky", partition_events=100_000)
     await log.append(events)
     await log.connection.close()
-    await project(database)
-    return await tables_of(database)
+    await project(database, declarations=declarations)
+    return await tables_of(database, table_names(declarations))
 
 
 @pytest.fixture

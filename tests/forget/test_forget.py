@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import signal
+from collections import Counter
+from pathlib import Path
 
 import asyncpg
 import pyarrow.parquet
@@ -11,12 +13,16 @@ import pytest
 
 from events.event import Batch, Event, Undecodable
 from events.log import Appender
+from projector import schema
 from projector.archive_files import check_archive
+from projector.database import Database
+from projector.declare import AccountProjection, Projection
 from projector.erasures import check_erasures
 from projector.forget import Eraser
-from tests.archive.conftest import append
+from tests.archive.conftest import PARTITION, Log, append, generated
 from tests.forget.conftest import ARCHIVED, EVENTS, Scene, few_accounts, projected, without
-from tests.support.engine import project, tables_of
+from tests.support.cli import Place
+from tests.support.engine import ALL, project, tables_of
 from tests.support.harness import PROJECTIONS, until
 
 POINTS = ("forget.begun", "forget.log", "forget.written", "forget.named", "forget.known",
@@ -143,6 +149,32 @@ async def test_what_was_applied_meanwhile_stays(scene: Scene, other_url: str) ->
     left = [*without(events, did), *more]
     assert await tables_of(scene.database) == await projected(other_url, left)
     assert await scene.differences() == []
+
+
+async def test_what_is_known_of_the_account_itself_goes(
+    log: Log, database: Database, tmp_path: Path, other_url: str
+) -> None:
+    """Its handle, how it stands, and how far its repo is; what it says later makes that anew."""
+    events = await generated(EVENTS, "accounts=12,identity=0.1,account=0.1")
+    did = Counter(e.did for e in events if e.kind == "identity").most_common(1)[0][0]
+    await schema.create(log.connection, ALL, "bsky", partition_events=PARTITION)
+    await log.append(events)
+    await project(database, declarations=ALL)
+    tables = [d for d in ALL if isinstance(d, Projection | AccountProjection)]
+    eraser = Eraser(log.connection, tables, "bsky", say=lambda _: None)
+    found = await eraser.find(did)
+    more = [e for e in events if e.did == did][:20]
+    await append(log.connection, more)
+    await project(database, declarations=ALL)
+    await eraser.erase(did, found)
+    left = await projected(other_url, [*without(events, did), *more], ALL)
+    for name in ("actor", "actor_sync"):
+        assert (await tables_of(database, [name]))[name] == left[name]
+    place = Place(tmp_path, "--database", database.url, PROJECTOR_PROJECTIONS="*")
+    await place.ok("forget", did, "--yes")
+    for name in ("actor", "actor_sync"):
+        rows = (await tables_of(database, [name]))[name]
+        assert rows == [row for row in left[name] if row["did"] != did]
 
 
 async def test_what_a_projection_has_not_met_stays(scene: Scene) -> None:

@@ -111,14 +111,14 @@ class Court:
         if entry.action != "create" or before is not None:
             mine[uri] = rev
         if before is not None:
-            del self.live[uri]
             self._pair(before, -1)
-        if entry.action == "delete":
+        if entry.action != "delete":
+            # A post that replies to itself replies to what was there before.
+            self._put(uri, entry, before)
+        elif before is not None:
+            del self.live[uri]
             self._owned[entry.did].discard(uri)
-            if before is not None:
-                self._mark(before, False)
-            return
-        self._put(uri, entry, before)
+            self._mark(before, False)
 
     def _put(self, uri: str, entry: Entry, before: Live | None) -> None:
         new = Live(entry.did, str(entry.collection), str(entry.cid),

@@ -40,7 +40,7 @@ from tests.simulator.facts import (
 
 UNICODE = ("plain", "naïve", "日本語", "👩‍👩‍👧", "a\u0000b", "\ud800alone", 'say "it"', "tab\t")
 WEIGHTS = {
-    POST: 26, LIKE: 22, FOLLOW: 14, REPOST: 9, THREAD_GATE: 5, POST_GATE: 4, ITEM: 4, LIST: 2,
+    POST: 30, LIKE: 18, FOLLOW: 14, REPOST: 8, THREAD_GATE: 8, POST_GATE: 7, ITEM: 5, LIST: 2,
     BLOCK: 2, PROFILE: 3, LIST_BLOCK: 1, OPT_OUT: 1, FEED: 1, PACK: 1, LABELER: 1, VERIFICATION: 1,
     STATUS: 1, TOLD: 1, CHAT: 1, GERM: 1,
 }  # fmt: skip
@@ -58,7 +58,7 @@ class Records:
     def __init__(self, rng: random.Random, dids: Sequence[str]) -> None:
         self.rng = rng
         self.dids = dids
-        self.posts = [self._ref(number, POST) for number in range(len(dids)) for _ in range(2)]
+        self.posts = [self._ref(number, POST) for number in range(len(dids))]
         self.lists = [self._ref(number, LIST)["uri"] for number in range(len(dids))]
         self.packs = [self._ref(number, PACK) for number in range(len(dids))]
         self._makes: dict[str, Callable[[str, str], Record]] = {
@@ -137,7 +137,8 @@ class Records:
         return {"uri": f"at://{self.dids[number]}/{collection}/{rkey}", "cid": self.cid()}
 
     def _target(self) -> Ref:
-        return self.rng.choice(self.posts)
+        # The first ones rather than the others, so that what is said of them meets.
+        return self.posts[int(len(self.posts) * self.rng.random() ** 2)]
 
     def _did(self) -> str:
         return self.rng.choice(self.dids)
@@ -191,7 +192,7 @@ class Records:
         if self.rng.random() < 0.3:
             mention = {"$type": "app.bsky.richtext.facet#mention", "did": self._did()}
             record["facets"] = [{"index": {"byteStart": 0, "byteEnd": 1}, "features": [mention]}]
-        if self.rng.random() < 0.5:
+        if self.rng.random() < 0.6:
             record["embed"] = self._embed()
         return record
 

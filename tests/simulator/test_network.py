@@ -8,10 +8,11 @@ import pytest
 
 from events.event import Event, Skipped
 from events.jetstream_wire import decode
+from tests.simulator.court import FLAGS
 from tests.simulator.delivery import rewound
 from tests.simulator.facts import Fact
 from tests.simulator.network import Network
-from tests.simulator.oracle import tables
+from tests.simulator.oracle import KEPT, tables
 
 SEEDS = range(1, 6)
 
@@ -73,6 +74,23 @@ def test_the_awkward_orders_are_there() -> None:
     assert said.most_common(1)[0][0] == big
     assert any(fact.did == big and fact.what == "deleted" for fact in networks[0].facts)
     assert any(tables(network.facts)["duplicate_record"] for network in networks)
+
+
+def test_every_table_has_rows_and_every_verdict_is_passed() -> None:
+    found = [tables(Network(seed, 500).facts) for seed in range(1, 21)]
+    for name in KEPT:
+        assert any(each[name] for each in found), name
+    posts = [row for each in found for row in each["post"]]
+    for flag in FLAGS:
+        assert any(row[flag] for row in posts), flag
+    assert {row["reason"] for each in found for row in each["notification"]} == {
+        "like", "like-via-repost", "repost", "repost-via-repost", "follow", "verified",
+        "starterpack-joined",
+    }  # fmt: skip
+    assert any(row["deletedAt"] for each in found for row in each["op_thread_reply"])
+    assert {row["upstreamStatus"] for each in found for row in each["actor"]} == {
+        None, "takendown", "deactivated",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -9,9 +9,10 @@ import pytest
 
 from projector.database import Database
 from tests.simulator.case import SMALL, Case
+from tests.simulator.court import FLAGS
 from tests.simulator.facts import Fact
 from tests.simulator.network import Network
-from tests.simulator.oracle import log_complaints
+from tests.simulator.oracle import log_complaints, tables
 from tests.simulator.probe import Probe, probing
 from tests.support.cli import Place
 
@@ -51,6 +52,21 @@ async def test_every_kind_of_damage_is_found(case: Case) -> None:
         found = await damaged(case, statement)
         assert any(complaint in text for text in found), (what, found)
     assert await case.oracle.verdict(case.url) == []
+
+
+async def test_a_row_that_is_gone_is_found_in_every_table(case: Case) -> None:
+    """And so is a verdict that is another."""
+    there = {name for name, rows in tables(case.oracle.facts).items() if rows}
+    assert len(there) > 20
+    gone = "; ".join(
+        f'DELETE FROM bsky."{name}" WHERE ctid = (SELECT max(ctid) FROM bsky."{name}")'
+        for name in there
+    )
+    found = await damaged(case, gone)
+    assert {text.partition(":")[0] for text in found} == there
+    for flag in FLAGS:
+        found = await damaged(case, f'UPDATE bsky.post SET "{flag}" = "{flag}" IS NOT TRUE')
+        assert any(text.startswith("post: ") for text in found), flag
 
 
 async def damaged(case: Case, statement: str) -> list[str]:

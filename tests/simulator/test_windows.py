@@ -51,8 +51,10 @@ def test_tables_are_those_of_the_oracle(
 ) -> None:
     # In hand, windows are not halved: what Postgres refuses is for the processes.
     facts = [fact for fact in Network(seed, 400).facts if fact.fate != "refused"]
-    for delivered in (facts, rewound(facts, seed, 20), twice(facts)):
-        for size in (3, 40, 10_000):
+    for delivered, sizes in (
+        (facts, (3, 10_000)), (rewound(facts, seed, 20), (3, 40)), (twice(facts), (40, 10_000)),
+    ):  # fmt: skip
+        for size in sizes:
             runner.run(assert_right(every, facts, delivered, [size] * len(delivered)))
 
 
@@ -75,7 +77,8 @@ def test_a_delete_that_comes_late_does_not_make_a_create_a_new_one(
         fact(n, what, collection) for n, what in enumerate(("create", "delete", "create", "create"))
     ]
     facts = [create, delete, again, once_more]
-    assert tables(facts) == tables(facts[:3])
+    # How far the repo is, is told by every event.
+    assert {**tables(facts), "actor_sync": []} == {**tables(facts[:3]), "actor_sync": []}
     for repeats in ([delete], [create, delete], [replace(delete)] * 2):
         delivered = [create, delete, again, *repeats, once_more]
         sizes = windows * len(delivered)
