@@ -124,7 +124,8 @@ BEGIN
     FOR found IN SELECT relname AS name FROM pg_class
         WHERE relnamespace = 'projector'::regnamespace AND relkind = 'r'
             AND (relname ~ '^(version|duplicate)_'
-                OR relname IN ('post_mention', 'post_gate_rule', 'thread_gate_rule')) LOOP
+                OR relname IN ('post_mention', 'post_notice', 'post_gate_rule', 'thread_gate_rule',
+                    'thread_gate_hidden')) LOOP
         EXECUTE format('GRANT INSERT, UPDATE, DELETE ON projector.%I TO projector_project', found.name);
     END LOOP;
 END

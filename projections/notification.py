@@ -1,4 +1,4 @@
-"""`notification`: whom a like, repost, follow, verification or new account is told to.
+"""`notification`: whom a like, repost, follow, post, verification or new account is told to.
 
 The rules of the Bluesky AppView's dataplane, but that rows come and go with the record that they
 are of: of duplicates the one that has the row notifies, and what is taken back is told to nobody.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from projections.follow import follows
 from projections.like import likes
+from projections.post import posts
+from projections.post_notice import NOTICES
 from projections.profile import profiles
 from projections.repost import reposts
 from projections.rows import ddl
@@ -43,11 +45,24 @@ def pointed_at(reason: str) -> tuple[Select, ...]:
     )  # fmt: skip
 
 
+NOTICE = Select(
+    {
+        "did": "b.did",
+        "recordUri": "b.uri",
+        "recordCid": "b.cid",
+        "author": owner_of("b.uri"),
+        "reason": "b.reason",
+        "reasonSubject": 'b."reasonSubject"',
+        "sortAt": 'b."sortAt"',
+    }
+)
+"""That of a post, to whom was decided when it was applied."""
+
 JOINED = 'b."joinedViaStarterPackUri"'
 
 notifications = Derived(
     name="notification",
-    version=1,
+    version=2,
     table="notification",
     key="recordUri",
     columns=COLUMNS,
@@ -55,6 +70,7 @@ notifications = Derived(
         "like": Source(likes, pointed_at("like")),
         "repost": Source(reposts, pointed_at("repost")),
         "follow": Source(follows, (told("follow", 'b."subjectDid"', "NULL", "true"),)),
+        "post": Source(posts, (NOTICE,), child=NOTICES.name),
         "verification": Source(
             verifications, (told("verified", "b.subject", "NULL", "true", 'b."sortedAt"'),)
         ),

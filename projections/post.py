@@ -1,6 +1,7 @@
 """`app.bsky.feed.post` → `post`: one row per post; what it embeds in tables beside it.
 
-The flags of the table hang on other records: `verdicts` has the rules. Where the AppView (0.0.280)
+The flags of the table hang on other records: `verdicts` has the rules; and so does whom the post
+notifies, in `post_notice`. Where the AppView (0.0.280)
 loses a post to an accident, this keeps it:
 
 - U+0000 in `text` and `tags`, which Postgres cannot store, becomes U+FFFD.
@@ -17,6 +18,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from events.event import Event
 from projections.lexicon import StrongRef, Typed, check_ref, check_text, invalid, moment
 from projections.post_embed import EMBED_TABLES, NO_EMBEDS, embed_cells
+from projections.post_notice import NOTICES, Saying, told_of
 from projections.richtext import (
     Entity,
     Facet,
@@ -103,14 +105,31 @@ def _json(texts: list[str]) -> str:
 
 
 def judge(row: Row) -> Judging:
-    """The verdict on a row."""
-    _, _, creator, _, root, _, parent, *_, quotes, _ = row
-    return judge_post(creator, root, parent, quotes[0][2] if quotes else None)
+    """The verdict on a row, and its notices."""
+    uri, cid, creator, _, root, _, parent, _, *times, _, _ = row[:_WIDTH]
+    *_, quotes, mentions = row[_WIDTH:]
+    quoted = quotes[0][2] if quotes else None
+    flags = yield from judge_post(creator, root, parent, quoted)
+    _, violates_gate, violates_rules = flags
+    saying = Saying(
+        uri=uri,
+        creator=creator,
+        mentions=[did for _, did in mentions or ()],
+        quoted=None if violates_rules else quoted,
+        root=root,
+        parent=None if violates_gate else parent,
+    )
+    told = yield from told_of(saying)
+    notices = [(uri, did, *why, cid, min(times)) for did, why in told.items()]
+    return *flags, tuple(notices) or None
 
+
+_WIDTH = 12
+"""The columns of the table; what posts embed, and mention, comes after them."""
 
 posts = Projection(
     name="post",
-    version=3,
+    version=4,
     collection="app.bsky.feed.post",
     record=Post,
     row=post_row,
@@ -134,5 +153,6 @@ posts = Projection(
     ),
     children=(*EMBED_TABLES, Child("post_mention", ("postUri", "did"), hidden=True)),
     judged=Judged(JUDGED, judge, AFTER, MARKS),
+    judged_children=(NOTICES,),
     ddl=ddl("post.sql", "post_embed.sql", "quote.sql"),
 )

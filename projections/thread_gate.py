@@ -46,13 +46,18 @@ class ThreadGate(msgspec.Struct, gc=False):
 
 
 def thread_gate_row(event: Event, record: ThreadGate) -> Row:
-    """The row of the table's columns, and those of the rules."""
+    """The row of the table's columns, those of the rules, and of the replies that it hides."""
     check_at_uri(record.post, "$.post")
     rules = _rules(event.uri, record.allow)
+    hidden = dict.fromkeys(record.hiddenReplies or ())
     for at, uri in enumerate(record.hiddenReplies or ()):
         check_at_uri(uri, f"$.hiddenReplies[{at}]")
     check_gate(event, record.post)
-    return (*framed(event, record.createdAt, record.post), rules)
+    return (
+        *framed(event, record.createdAt, record.post),
+        rules,
+        tuple([(event.uri, uri) for uri in hidden]) or None,
+    )
 
 
 def _rules(uri: str, allow: list[Raw] | UnsetType) -> Children | None:
@@ -76,12 +81,15 @@ def _rules(uri: str, allow: list[Raw] | UnsetType) -> Children | None:
 
 thread_gates = Projection(
     name="thread_gate",
-    version=2,
+    version=3,
     collection="app.bsky.feed.threadgate",
     record=ThreadGate,
     row=thread_gate_row,
     # Of each post there is one record key that its gate can have, so that no two are of one post.
     table=Table("thread_gate", framed_columns("postUri"), account=None),
-    children=(Child("thread_gate_rule", ("gateUri", "rule", "list"), hidden=True),),
+    children=(
+        Child("thread_gate_rule", ("gateUri", "rule", "list"), hidden=True),
+        Child("thread_gate_hidden", ("gateUri", "replyUri"), hidden=True),
+    ),
     ddl=ddl("thread_gate.sql"),
 )

@@ -6,7 +6,7 @@ not looked at.
 
 from __future__ import annotations
 
-from projector.judging import Asking, CellsOf, ChildrenOf, Claims, Judging, Mark
+from projector.judging import Asking, CellsOf, ChildrenOf, Claims, Flags, Mark
 
 POST = "app.bsky.feed.post"
 THREAD_GATE = "app.bsky.feed.threadgate"
@@ -22,11 +22,15 @@ MARKS = (
 CLOSED, MENTION, FOLLOWER, FOLLOWING, LIST = "closed", "mention", "follower", "following", "list"
 """The rules of a thread gate, as `thread_gate_rule` has them. `closed` is there for every gate that
 says who may reply, be it nobody."""
+PARENT = ("replyRoot", "invalidReplyRoot", "replyParent")
+"""What is asked of a reply's parent; at the end, what that replies to."""
 DISABLE = "disable"
 """The one known rule of a post gate, as `post_gate_rule` has it."""
 
 
-def judge_post(creator: str, root: str | None, parent: str | None, quoted: str | None) -> Judging:
+def judge_post(
+    creator: str, root: str | None, parent: str | None, quoted: str | None
+) -> Asking[Flags]:
     """The verdict on a post: a value for each of `JUDGED`.
 
     Of the two flags of a reply either both are set or none; a flag of a quote is true or None.
@@ -44,18 +48,18 @@ def judge_post(creator: str, root: str | None, parent: str | None, quoted: str |
     return invalid, violates, refused or None
 
 
-def _is_invalid(root: str, parent: str) -> Asking:
+def _is_invalid(root: str, parent: str) -> Asking[bool]:
     """Whether the parent is not there, is invalid itself, or is not of the root's thread."""
-    found = yield CellsOf("post", parent, ("replyRoot", "invalidReplyRoot"))
+    found = yield CellsOf("post", parent, PARENT)
     if found is None:
         return True
-    parents_root, invalid = found
+    parents_root, invalid, *_ = found
     if invalid:
         return True
     return bool(parents_root is not None if parent == root else parents_root != root)
 
 
-def _violates_gate(replier: str, root: str) -> Asking:
+def _violates_gate(replier: str, root: str) -> Asking[bool]:
     owner = did_of(root)
     if owner == replier:
         return False
@@ -77,7 +81,7 @@ def _violates_gate(replier: str, root: str) -> Asking:
     return True
 
 
-def _is_refused(author: str, quoted: str) -> Asking:
+def _is_refused(author: str, quoted: str) -> Asking[bool]:
     if did_of(quoted) == author:
         return False
     rules = yield ChildrenOf("post_gate", "post_gate_rule", gate_of(quoted, POST_GATE))

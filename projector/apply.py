@@ -9,12 +9,12 @@ from operator import itemgetter
 import asyncpg
 
 from projector.committing import commit_window
-from projector.copying import copy_children, copy_rows
+from projector.copying import copy_children, copy_judged, copy_rows
 from projector.declare import Projection, Row
 from projector.errors import Corruption
 from projector.fold import Burial, Folded, Letter
 from projector.home import Counter, Home, quoted
-from projector.judging import Verdict
+from projector.judging import Flags
 from projector.moves import Moves
 from projector.outbox import joined_columns, put_deltas
 from projector.statements import (
@@ -189,6 +189,7 @@ class _Work:
         self.connection = connection
         self.revs = folded.revs
         self.decided = folded.decided
+        self.judged = folded.judged
         self.probed = probed
         self.writer = writer
         self.sql = writer.sql
@@ -294,6 +295,7 @@ class _Work:
             rows = [row for row in rows if row[0] not in others]
         of, home = self.writer.projection, self.writer.home
         await copy_rows(self.connection, of, home, rows, self.decided)
+        await self._put_judged(rows)
         self._put(rows)
         return list(others.values())
 
@@ -330,6 +332,7 @@ class _Work:
         await self.connection.execute(self.sql.shelve, *self.writer.columns_of(rows), *verdicts)
         if self.writer.table.unique is None:
             await copy_children(self.connection, self.writer.projection, self.writer.home, rows)
+            await self._put_judged(rows)
             self._put(rows)
             if kept and self.sql.keep:
                 await self.connection.execute(self.sql.keep, *map(list, zip(*kept, strict=True)))
@@ -340,7 +343,7 @@ class _Work:
     def _verdicts(self, uris: Sequence[str]) -> list[list[bool | None]]:
         """The verdicts on rows, as one array per column."""
         judged = self.writer.projection.judged
-        none: Verdict = (None,) * len(self.writer.projection.decided)
+        none: Flags = (None,) * len(self.writer.projection.decided)
         cells = [self.decided.get(uri, none) for uri in uris]
         return [[cell[at] for cell in cells] for at in range(len(judged.columns) if judged else 0)]
 
@@ -363,6 +366,14 @@ class _Work:
             await self.connection.execute(self.sql.relist_uris, self.challengers)
         self.groups.clear()
         self.challengers.clear()
+
+    async def _put_judged(self, rows: Sequence[Row]) -> None:
+        """Writes what the judge gave besides values of columns."""
+        cells = [self.judged[row[0]] for row in rows if row[0] in self.judged]
+        if cells:
+            of, home = self.writer.projection, self.writer.home
+            await copy_judged(self.connection, of, home, cells)
+            self.moves.sent_judged(cells)
 
     def _put(self, rows: Sequence[Row]) -> None:
         self.inserted += len(rows)

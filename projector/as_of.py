@@ -14,7 +14,7 @@ from projector import bulk, ordered, schema, shadow, shadow_counts
 from projector.aggregate import AUDIT_SECONDS_MAX
 from projector.building import Building, Show, Site, analysing, build_all
 from projector.database import Database, close_quietly
-from projector.declare import Declaration, Fed, Projection
+from projector.declare import Count, Declaration, Fed, Projection
 from projector.errors import UsageError
 from projector.home import Home, quoted
 from projector.lease import LeaseKeeper
@@ -27,6 +27,12 @@ AS_OF: Final = "asof"
 
 EXISTS: Final = "SELECT 1 FROM pg_namespace WHERE nspname = $1"
 HAS: Final = "SELECT to_regclass($1) IS NOT NULL"
+
+
+def _home_of_counted(count: Count, target: Home) -> Home:
+    """Where the rows that are counted are: the engine's own tables do not move."""
+    stays = count.child is not None and count.of.child(count.child).hidden
+    return home_of(count.of) if stays else target
 
 
 def home_of(projection: Projection) -> Home:
@@ -136,7 +142,10 @@ class AsOf:
             for aggregate in self.aggregates:
                 for statement in schema.tables_ddl(aggregate, target):
                     await connection.execute(statement)
-                bases = {name: target.counted(c) for name, c in aggregate.counters.items()}
+                bases = {
+                    name: _home_of_counted(c, target).counted(c)
+                    for name, c in aggregate.counters.items()
+                }
                 into = f"{quoted(self.into)}.{quoted(aggregate.table)}"
                 await connection.execute(shadow_counts.all_statement(aggregate, into, bases))
             crash_point("as-of.moving")  # Recovery: nothing of it has happened.
@@ -155,7 +164,7 @@ class AsOf:
             await connection.execute(
                 f"INSERT INTO {target.list(table)} SELECT * FROM {home.list(table)}"
             )
-        hidden = (home.child(child) for child in projection.children if child.hidden)
+        hidden = (home.child(child) for child in projection.every_child if child.hidden)
         engine = {home.shelf(table), home.versions(projection), *hidden}
         for relation in await shadow.tables_in(connection, home):
             name = f"{quoted(home.schema)}.{quoted(relation)}"

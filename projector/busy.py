@@ -95,7 +95,7 @@ async def take_out_busy(
 
 def keyed_tables(projection: Projection, home: Home) -> list[tuple[str, str]]:
     """The projection's table and its child tables, each with its column of the records' uris."""
-    children = [(home.child(c), quoted(c.columns[0])) for c in projection.children]
+    children = [(home.child(c), quoted(c.columns[0])) for c in projection.every_child]
     return [(home.base(projection.table), "uri"), *children]
 
 

@@ -15,13 +15,15 @@ OUTBOX_KEYS_MAX: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ChildStatements:
-    """The statements of one child table, `at` a cell of the projection's rows.
+    """The statements of one child table, `at` a cell of the projection's rows, or, where it is
+    `judged`, of what was judged to be there.
 
     `counted` are the cells, as SQL, that `delete` returns, which takes the records' uris ($1).
     `remove_account` is as that of the projection's own table.
     """
 
     at: int
+    judged: bool
     name: str
     columns: tuple[str, ...]
     counted: tuple[str, ...]
@@ -34,17 +36,24 @@ def child_statements(
 ) -> tuple[ChildStatements, ...]:
     """The statements of all child tables of a projection."""
     width = len(projection.table.columns)
+    places = [
+        *((at, False, child) for at, child in enumerate(projection.children, width)),
+        *((at, True, child) for at, child in enumerate(projection.judged_children)),
+    ]
     return tuple(
-        _child(width + at, child, home, [c for c in counters if c.child == child.name])
-        for at, child in enumerate(projection.children)
+        _child(at, judged, child, home, [c for c in counters if c.child == child.name])
+        for at, judged, child in places
     )
 
 
-def _child(at: int, child: Child, home: Home, counters: Sequence[Counter]) -> ChildStatements:
+def _child(
+    at: int, judged: bool, child: Child, home: Home, counters: Sequence[Counter]
+) -> ChildStatements:
     counted = tuple(dict.fromkeys(counter.cell for counter in counters))
     table, key = home.child(child), quoted(child.columns[0])
     return ChildStatements(
         at,
+        judged,
         child.name,
         child.columns,
         counted,

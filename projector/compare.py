@@ -99,7 +99,7 @@ async def _compare_children(
     """The same for child tables: records whose rows there differ."""
     total = 0
     found: list[Difference] = []
-    for child in projection.children:
+    for child in projection.every_child:
         one, other = live.child(child), rebuilt.child(child)
         if await same_rows(connection, one, other, child.columns):
             continue

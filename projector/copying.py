@@ -6,12 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 
 import asyncpg
 
-from projector.declare import Projection, Row
+from projector.declare import Child, Children, Projection, Row
 from projector.home import Home
-from projector.judging import Verdict
+from projector.judging import Flags
 
-Decided = Mapping[str, Verdict]
+Decided = Mapping[str, Flags]
 """By at-uri, the values of `Projection.decided`; of rows that have none, all are NULL."""
+
+JudgedCells = tuple[Children | None, ...]
+"""The rows of each of `Projection.judged_children`, None for none."""
 
 
 async def copy_rows(
@@ -30,7 +33,7 @@ async def copy_rows(
     own = [row[:width] for row in rows] if projection.children else rows
     if decided:
         columns += projection.decided
-        none: Verdict = (None,) * len(projection.decided)
+        none: Flags = (None,) * len(projection.decided)
         own = [row + decided.get(row[0], none) for row in own]
     try:
         await connection.copy_records_to_table(
@@ -45,10 +48,27 @@ async def copy_rows(
 async def copy_children(
     connection: asyncpg.Connection, projection: Projection, home: Home, rows: Iterable[Row]
 ) -> None:
-    """Writes the rows of the child tables alone."""
+    """Writes the rows of the child tables alone, but for those that are judged."""
     for at, child in enumerate(projection.children, len(projection.table.columns)):
-        inner = [one for row in rows if (cell := row[at]) for one in cell]
-        if inner:
-            await connection.copy_records_to_table(
-                child.name, schema_name=home.place(child), columns=child.columns, records=inner
-            )
+        await _copy_child(connection, child, home, (row[at] for row in rows))
+
+
+async def copy_judged(
+    connection: asyncpg.Connection,
+    projection: Projection,
+    home: Home,
+    judged: Collection[JudgedCells],
+) -> None:
+    """Writes the rows of the judged child tables."""
+    for at, child in enumerate(projection.judged_children):
+        await _copy_child(connection, child, home, (cells[at] for cells in judged))
+
+
+async def _copy_child(
+    connection: asyncpg.Connection, child: Child, home: Home, cells: Iterable[Children | None]
+) -> None:
+    rows = [row for cell in cells if cell for row in cell]
+    if rows:
+        await connection.copy_records_to_table(
+            child.name, schema_name=home.place(child), columns=child.columns, records=rows
+        )

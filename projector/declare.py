@@ -89,7 +89,7 @@ class Child:
     """A further table of a projection: rows that come and go with the row of a record.
 
     `columns` are all text; the first has the record's at-uri, and an index begins with it. Rows of
-    a record differ from each other. A `hidden` one is for judging alone: the engine makes it, among
+    a record differ from each other. A `hidden` one is for the engine alone, which makes it, among
     its own tables.
     """
 
@@ -121,6 +121,7 @@ class Projection:
     with those of the table, which then may claim nothing (`Table.unique`); the cells of a row are
     its columns, then for each child table the rows of the record there, None for none. `judged` are
     columns whose values hang on other records; it asks for the same as child tables do.
+    `judged_children` are child tables whose rows come of that judging and not of the record alone.
 
     `ddl` is SQL, statements ended by `;` at a line's end, with `{schema}` for the schema. Raise
     `version` whenever any of this changes: the projection is then rebuilt.
@@ -136,6 +137,12 @@ class Projection:
     also: Mapping[str, Reading] = field(default_factory=dict)
     children: tuple[Child, ...] = ()
     judged: Judged | None = None
+    judged_children: tuple[Child, ...] = ()
+
+    @property
+    def every_child(self) -> tuple[Child, ...]:
+        """All child tables, those last whose rows are judged."""
+        return (*self.children, *self.judged_children)
 
     @property
     def decided(self) -> tuple[str, ...]:
@@ -171,7 +178,7 @@ class Projection:
 
     def child(self, name: str) -> Child:
         """The child table of that name."""
-        return next(child for child in self.children if child.name == name)
+        return next(child for child in self.every_child if child.name == name)
 
     def decoder(self) -> Callable[[Event], Row | None]:
         """The function from a create or update to its row, None where it has none.

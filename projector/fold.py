@@ -9,8 +9,8 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from events.event import Event
-from projector.declare import InvalidRecord, Projection, Row
-from projector.judging import Verdict
+from projector.declare import Children, InvalidRecord, Projection, Row
+from projector.judging import Flags
 
 BAD_RECORD: Final = (InvalidRecord, msgspec.MsgspecError, RecursionError, UnicodeError)
 """What decoding a bad record may raise."""
@@ -99,7 +99,8 @@ class Folded:
 
     `touches`, where they are noted, are all events by at-uri, those before a removal as well; of
     the events of a record that is not removed the last is the one that decided. `decided` are
-    values of `Projection.decided` by at-uri, found out after the folding.
+    values of `Projection.decided` by at-uri, and `judged` the rows of each of
+    `Projection.judged_children`, found out after the folding.
     """
 
     removed_accounts: list[str] = field(default_factory=list)
@@ -112,7 +113,8 @@ class Folded:
     letters: list[Letter] = field(default_factory=list)
     undecided: int | None = None
     touches: dict[str, list[Touch]] = field(default_factory=dict)
-    decided: dict[str, Verdict] = field(default_factory=dict)
+    decided: dict[str, Flags] = field(default_factory=dict)
+    judged: dict[str, tuple[Children | None, ...]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:

@@ -8,7 +8,7 @@ then begins with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -75,7 +75,7 @@ class Hearing:
             if wanted:
                 await self._answers.ask(connection, wanted)
         for uri, case in self._cases.items():
-            if case.verdict is not None and any(cell is not None for cell in case.verdict):
+            if case.verdict is not None and is_any(case.verdict):
                 self.verdicts[uri] = case.verdict
 
     def doubt(self, offset: int) -> None:
@@ -138,5 +138,10 @@ class Hearing:
             verdict = self._cases[question.uri].verdict
             if verdict is None:
                 return WAITS
-            cells.update(zip(self._judging.columns, verdict, strict=True))
+            cells.update(zip(self._judging.columns, verdict, strict=False))
         return tuple(cells[column] for column in question.columns)
+
+
+def is_any(cells: Sequence[object]) -> bool:
+    """Whether there is anything but None."""
+    return any(cell is not None for cell in cells)

@@ -72,11 +72,13 @@ class Home:
 
     def counted(self, count: Count) -> str:
         """The table whose rows are counted."""
-        return f"{quoted(self.schema)}.{quoted(count.table)}"
+        if count.child is not None:
+            return self.child(count.of.child(count.child))
+        return self.base(count.of.table)
 
     def tables(self, projection: Projection) -> tuple[str, ...]:
         """The projection's table and its child tables."""
-        return (self.base(projection.table), *map(self.child, projection.children))
+        return (self.base(projection.table), *map(self.child, projection.every_child))
 
     def list(self, table: Table) -> str:
         """The list of duplicates, which several projections may share."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 Cell = str | bool | None
 
@@ -44,14 +44,18 @@ class Claims:
 
 
 Question = CellsOf | ChildrenOf | Claims
-Verdict = tuple[bool | None, ...]
-"""A value for each judged column."""
+Flags = tuple[bool | None, ...]
+"""Values of judged columns, or of all whose values hang on other records."""
+
+Verdict = tuple[Any, ...]
+"""A value for each judged column, then the rows of each judged child table, None for none."""
 
 Judging = Generator[Question, Any, Verdict]
 """Yields questions, is sent the answers, and returns the verdict."""
 
-Asking = Generator[Question, Any, bool]
-"""A part of it that comes to yes or no."""
+Found = TypeVar("Found")
+Asking = Generator[Question, Any, Found]
+"""A part of it, that comes to something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,10 @@ class Judged:
     """Columns of a projection's table whose values hang on other records: verdicts and marks.
 
     `judge` is called with a row of the table (its columns, then its child tables), and comes to a
-    value for each of `columns`. These, and those of the `marks`, are boolean and not among
-    `Table.columns`. It may ask about rows of its own projection, but not about marks, and of those
-    named in `after`, which are applied together with it; marks are made by some of these.
+    value for each of `columns`, then to the rows of each of `Projection.judged_children`. The
+    columns, and those of the `marks`, are boolean and not among `Table.columns`. It
+    may ask about rows of its own projection, but not about marks nor about judged child tables, and
+    of those named in `after`, which are applied together with it; marks are made by some of these.
     """
 
     columns: tuple[str, ...]

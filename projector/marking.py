@@ -11,9 +11,9 @@ from projector.answers import Answers
 from projector.apply import TableWriter
 from projector.fold import Folded, Touch
 from projector.groups import Group
-from projector.hearing import Hearing
+from projector.hearing import Hearing, is_any
 from projector.home import quoted
-from projector.judging import CellsOf, Mark, Verdict
+from projector.judging import CellsOf, Flags, Mark, Verdict
 from projector.overlay import Overlay
 from projector.windows import Applied
 
@@ -77,12 +77,17 @@ class Marking:
         self, folded: Folded, verdicts: Mapping[str, Verdict], marks: Sequence[Mapping[str, bool]]
     ) -> None:
         """Notes what is decided of the rows that the window writes."""
-        none: Verdict = (None,) * len(self.group.judging.columns)
+        width = len(self.group.judging.columns)
+        none: Flags = (None,) * width
         marked = set().union(*marks)
         rows = {row[0] for row in folded.fresh if row[0] in marked}
         for uri in rows.union(verdicts):
             verdict = verdicts.get(uri, none)
-            folded.decided[uri] = (*verdict, *(values.get(uri) for values in marks))
+            if uri in marked or is_any(verdict[:width]):
+                flags: Flags = verdict[:width]
+                folded.decided[uri] = (*flags, *(values.get(uri) for values in marks))
+            if is_any(verdict[width:]):
+                folded.judged[uri] = verdict[width:]
 
     async def mark(
         self, connection: asyncpg.Connection, folded: Folded, marks: Sequence[Mapping[str, bool]]

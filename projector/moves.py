@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
+from typing import Any
 
 import asyncpg
 
-from projector.copying import Decided
+from projector.copying import Decided, JudgedCells
 from projector.declare import Projection, Row
 from projector.statements import Statements
 
@@ -34,10 +35,11 @@ class Moves:
         }
         self._returned: dict[str | None, Places] = {None: self._cells(None, sql.counted)}
         self._children: list[tuple[int, Places]] = []
+        self._judged: list[tuple[int, Places]] = []
         for child in sql.children:
             self._returned[child.name] = self._cells(child.name, child.counted)
             if places := self._columns(child.name, child.columns):
-                self._children.append((child.at, places))
+                (self._judged if child.judged else self._children).append((child.at, places))
 
     def _columns(self, child: str | None, columns: Sequence[str]) -> Places:
         return [
@@ -69,7 +71,16 @@ class Moves:
 
     def sent_children(self, rows: Sequence[Row]) -> None:
         """Counts what was inserted with rows into child tables, and not the rows themselves."""
-        for cell_at, places in self._children:
+        self._add_children(self._children, rows)
+
+    def sent_judged(self, cells: Sequence[JudgedCells]) -> None:
+        """Counts what was inserted into judged child tables."""
+        self._add_children(self._judged, cells)
+
+    def _add_children(
+        self, children: list[tuple[int, Places]], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        for cell_at, places in children:
             inner = [one for row in rows if (cell := row[cell_at]) for one in cell]
             for at, column in places:
                 self._add(at, map(itemgetter(column), inner), 1)

@@ -273,8 +273,11 @@ class PatchWriter:
         moves = Moves(self.writer.sql, self.writer.projection)
         for uris in batched(made.out(ROW), ROWS_MAX):
             moves.returned(await connection.fetch(self.writer.sql.delete, uris), -1)
+            # What was judged of a record stays where another row takes the place of its row.
+            gone = [uri for uri in uris if uri not in made.into(ROW)]
             for child in self.writer.sql.children:
-                moves.returned(await connection.fetch(child.delete, uris), -1, child.name)
+                of = gone if child.judged else uris
+                moves.returned(await connection.fetch(child.delete, of), -1, child.name)
         for part, sql in self.remove.items():
             for uris in batched(made.out(part), ROWS_MAX):
                 await connection.execute(sql, uris)

@@ -194,6 +194,8 @@ def _check_table(projection: Projection) -> None:
 
 def _check_judged(projection: Projection, others: Mapping[str, Projection]) -> None:
     judged = projection.judged
+    if projection.judged_children and judged is None:
+        raise UsageError(f"{projection.name} has judged child tables, but is not judged")
     for name in judged.after if judged else ():
         if name in others and others[name].table.tombstone:
             raise UsageError(

@@ -107,7 +107,7 @@ def fingerprint(declaration: Declaration) -> str:
     """A digest of what a declaration says, its code included as far as it can be read."""
     parts = [FORM, declaration.ddl, str(declaration.version)]
     if isinstance(declaration, Projection):
-        parts += [repr(declaration.table), *declaration.collections, repr(declaration.children)]
+        parts += [repr(declaration.table), *declaration.collections, repr(declaration.every_child)]
         parts.append(_source(declaration.row))
         if declaration.judged:
             parts += [repr((declaration.judged.decided, declaration.judged.after))]

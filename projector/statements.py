@@ -117,7 +117,7 @@ def insert(table: Table, into: str, beside: Mapping[str, str]) -> str:
 def hidden_ddl(projection: Projection, home: Home) -> list[str]:
     """The DDL of the child tables that are the engine's own."""
     found = []
-    for child in projection.children:
+    for child in projection.every_child:
         if child.hidden:
             columns = ", ".join(f'{quoted(c)} text COLLATE "C"' for c in child.columns)
             table, index = home.child(child), quoted(f"{child.name}_idx")

@@ -159,7 +159,7 @@ async def _moved(
     if not isinstance(declaration, Projection):
         return [(declaration.table, schema)]
     name, table = live(declaration, schema), declaration.table
-    hidden = (name.child(child) for child in declaration.children if child.hidden)
+    hidden = (name.child(child) for child in declaration.every_child if child.hidden)
     engine = {name.shelf(table), name.versions(declaration), *hidden}
     moved = []
     for relation in await shadow.tables_in(connection, shadow.home_of(declaration)):

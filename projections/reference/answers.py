@@ -13,7 +13,7 @@ from typing import Any, Final
 from projections.post_embed import is_post
 from projections.verdicts import CLOSED, DISABLE, FOLLOWER, FOLLOWING, LIST, MENTION
 from projector.effects import Doing, do
-from projector.judging import CellsOf, ChildrenOf, Claims, Judging, Question, Verdict
+from projector.judging import Asking, CellsOf, ChildrenOf, Claims, Flags, Question
 
 RECORD: Final = "SELECT json FROM record WHERE uri = $1"
 PARENT: Final = """
@@ -36,14 +36,14 @@ MENTION_FEATURE: Final = "app.bsky.richtext.facet#mention"
 Record = dict[str, Any]
 
 
-def answered(judging: Judging) -> Doing[Verdict]:
+def answered(judging: Asking[Flags]) -> Doing[Flags]:
     """The verdict of a judge who is answered."""
     answer: object = None
     while True:
         try:
             question = judging.send(answer)
         except StopIteration as end:
-            verdict: Verdict = end.value
+            verdict: Flags = end.value
             return verdict
         answer = yield from _answer(question)
 

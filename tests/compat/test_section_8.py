@@ -25,9 +25,6 @@ from tests.compat.stage import ReferenceStage, append, event_of, reading, tables
 from tests.peer.schema import names
 from tests.support import engine
 
-TOLD_OF_POSTS = {"18", "23", "25", "28", "29", "39", "46", "47", "48", "49"}
-"""Scenarios whose notifications are those of posts, which are not kept by default yet."""
-
 LETTERS = "SELECT DISTINCT log_offset FROM projector.dead_letter ORDER BY 1"
 
 Told = dict[str, Seen]
@@ -137,8 +134,6 @@ def test_as_the_reference(case: Case, reference_told: Told) -> None:
 def test_by_default(case: Case, correct_told: Told) -> None:
     found = correct_told[case.name]
     for name, rows in ({"refused": []} | case.reference | case.correct).items():
-        if name == "told" and case.name in TOLD_OF_POSTS:
-            continue
         assert found[name] == sorted(rows), name
     for name, rows in case.correct.items():
         assert sorted(rows) != sorted(case.reference.get(name, [])), f"{name} is no deviation"

@@ -35,4 +35,4 @@ def notified(tables: Mapping[str, list[Row]]) -> list[Row]:
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (row["recordUri"], row["reason"]))
+    return sorted(rows, key=lambda row: (row["recordUri"], row["reason"], row["did"]))

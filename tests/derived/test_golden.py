@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from tests.golden.test_golden import SETS, golden_events, lines_of
 from tests.support import engine
 from tests.support.shared import SHARED_DATA
 
-REASONS = ("like", "like-via-repost", "repost", "repost-via-repost", "follow")
+OF_POSTS = ("mention", "quote", "reply")
+REASONS = ("like", "like-via-repost", "repost", "repost-via-repost", "follow", *OF_POSTS)
 CLAIMED = ("like", "repost", "follow")
 
 Rows = list[dict[str, Any]]
@@ -31,9 +33,7 @@ def of_reasons(rows: Rows) -> Rows:
 @pytest.mark.both_servers
 @pytest.mark.parametrize("window", [7, 100_000])
 @pytest.mark.parametrize("name", SETS)
-async def test_whom_likes_reposts_and_follows_notify(
-    database: Database, name: str, window: int
-) -> None:
+async def test_whom_records_notify(database: Database, name: str, window: int) -> None:
     await engine.create(database, engine.ALL)
     await engine.append(database, golden_events(name))
     await engine.project(database, window_events=window, declarations=engine.ALL)
@@ -50,4 +50,9 @@ async def test_whom_likes_reposts_and_follows_notify(
         row["recordUri"] for row in ours if row["recordUri"] in promoted
     }
     assert len([row for row in theirs if row in ours]) > 100
+    assert [row for row in ours if row["reason"] in OF_POSTS] == [
+        row for row in theirs if row["reason"] in OF_POSTS
+    ]
+    told = Counter(row["reason"] for row in theirs)
+    assert all(told[reason] > 10 for reason in OF_POSTS)
     assert await engine.differences(database, engine.ALL) == []

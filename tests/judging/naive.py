@@ -1,7 +1,8 @@
 """A naive judge: one event at a time, dicts and loops, nothing of the code under test.
 
-The rules are those of dataplane.md, 1.2.3, 1.2.4, 1.14 and 2.2, with the deviations of the default:
-which events count is decided by revisions (as in `tests.support.model`), and an edit keeps marks.
+The rules are those of dataplane.md, 1.2.3, 1.2.4, 1.14, 2.2 and 5, with the deviations of the
+default: which events count is decided by revisions (as in `tests.support.model`), an edit keeps
+marks, and a post that comes after its replies tells nobody of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MARKS = {THREAD_GATE: "hasThreadGate", POST_GATE: "hasPostGate"}
 RULE = "app.bsky.feed.threadgate#"
 
 Flags = dict[str, bool | None]
+Rows = list[dict[str, Any]]
 
 
 @dataclass
@@ -28,9 +30,11 @@ class Live:
 
     did: str
     collection: str
+    rkey: str
     cid: str
     record: dict[str, Any]
     flags: Flags = field(default_factory=dict)
+    notices: Rows = field(default_factory=list)
 
 
 class NaiveCourt:
@@ -74,12 +78,16 @@ class NaiveCourt:
 
     def _put(self, uri: str, event: Event, before: Live | None) -> None:
         new = Live(
-            event.did, str(event.collection), str(event.cid), json.loads(event.record or b"")
-        )
+            event.did, str(event.collection), str(event.rkey), str(event.cid),
+            json.loads(event.record or b""),
+        )  # fmt: skip
         if new.collection == POST:
             marks = before.flags if before else {}
             new.flags = {name: marks.get(name) for name in MARKS.values()}
             new.flags |= self._verdict(new)
+            frame = {"recordUri": uri, "recordCid": new.cid, "author": new.did,
+                     "sortAt": min(new.record["createdAt"], event.indexed_at)}  # fmt: skip
+            new.notices = [frame | told for told in self._told(new)]
         self.live[uri] = new
         if new.collection in MARKS:
             self._mark(new, True)
@@ -136,6 +144,43 @@ class NaiveCourt:
             return False
         gate = self.live.get(quoted.replace(POST, POST_GATE))
         return gate is not None and bool(gate.record.get("embeddingRules"))
+
+    def _told(self, post: Live) -> Rows:
+        told: dict[str, dict[str, str | None]] = {}
+        for did, reason, subject in self._reasons(post):
+            if did != post.did and did not in told:
+                told[did] = {"did": did, "reason": reason, "reasonSubject": subject}
+        return list(told.values())
+
+    def _reasons(self, post: Live) -> Iterable[tuple[str, str, str | None]]:
+        """Everybody who has a reason to be told of a post, the best first."""
+        for did in mentions(post.record):
+            yield did, "mention", None
+        quoted = post.record.get("embed", {}).get("record", {}).get("uri")
+        if quoted is not None and not post.flags["violatesEmbeddingRules"]:
+            yield quoted.split("/")[2], "quote", quoted
+        reply = post.record.get("reply")
+        if reply is None or post.flags["violatesThreadGate"]:
+            return
+        gate = self.live.get(reply["root"]["uri"].replace(POST, THREAD_GATE))
+        hidden = gate.record.get("hiddenReplies", []) if gate else []
+        # The post is there by now, in what it says now: a thread may lead back to it.
+        posts = self.live | {f"at://{post.did}/{POST}/{post.rkey}": post}
+        above = reply["parent"]["uri"]
+        for _ in range(4):
+            if above not in posts:
+                return
+            yield above.split("/")[2], "reply", above
+            if above in hidden:
+                return
+            theirs = posts[above].record.get("reply")
+            if theirs is None:
+                return
+            above = theirs["parent"]["uri"]
+
+    def notices(self) -> Rows:
+        """Whom the posts notify, of what."""
+        return [notice for x in self.live.values() for notice in x.notices]
 
     def flags(self) -> dict[str, Flags]:
         """What was decided of each post."""

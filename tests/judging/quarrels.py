@@ -104,6 +104,8 @@ def record_of(said: Said, did: str) -> dict[str, Any]:
                 record["allow"] = [rule_of(name) for at, name in enumerate(RULES) if one & 1 << at]
             elif other % 8:
                 record["allow"] = []
+            if (one + other) % 3:
+                record["hiddenReplies"] = [post_uri(n) for n in (one, other, one + other, one)]
         case "app.bsky.feed.postgate":
             record["post"] = own
             if one % 3:
@@ -122,7 +124,7 @@ def rule_of(name: str) -> dict[str, str]:
 def post_of(one: int, other: int) -> dict[str, Any]:
     post: dict[str, Any] = {"text": f"{one} {other}"}
     if one % 3:
-        root, parent = post_uri(one), post_uri(one if other % 4 else other)
+        root, parent = post_uri(one), post_uri(one if other % 4 > 1 else other)
         post["reply"] = {"root": {"uri": root, "cid": CIDS[0]},
                          "parent": {"uri": parent, "cid": CIDS[0]}}  # fmt: skip
     if other % 5 == 0:

@@ -99,6 +99,7 @@ async def test_who_is_new_catches_up_alone_and_a_rebuild_judges_what_was_before(
     assert {d.difference.columns for d in outcome.comparison.row_differences} == {
         ("invalidReplyRoot", "violatesThreadGate"),
         ("hasThreadGate",),
+        ("post_notice",),
     }
     assert await decided(database) == 3
     assert await left_behind(database) == []

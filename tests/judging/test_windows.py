@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from events.event import Event
 from projector.history import read_history
 from projector.watch import find_counter
-from tests.judging.naive import NaiveCourt
+from tests.judging.naive import POST, NaiveCourt
 from tests.judging.quarrels import quarrels
 from tests.support.court import TOGETHER, Court, GroupHand
 from tests.support.harness import AggregateHand
@@ -22,6 +23,10 @@ from tests.support.rebuilding import left_behind, rebuild
 FLAGS = ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules", "hasThreadGate",
          "hasPostGate")  # fmt: skip
 windows = long_lists(st.sampled_from((1, 2, 3, 5, 8, 13, 50, 50)), 40)
+
+
+def in_order(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(rows, key=lambda row: (row["recordUri"], row["did"]))
 
 
 async def in_windows(court: Court, sizes: Sequence[int]) -> int:
@@ -43,6 +48,8 @@ async def assert_as_judged(court: Court) -> None:
     assert found == naive.flags()
     replies = Counter({row["uri"]: row["replyCount"] for row in tables["post_agg"]})
     assert +replies == naive.replies()
+    told = [row for row in tables["notification"] if f"/{POST}/" in str(row["recordUri"])]
+    assert in_order(told) == in_order(naive.notices())
     assert not await court.letters()
     await court.assert_counts_are_exact()
 

@@ -22,6 +22,7 @@ from tests.plans.guards import KEYS, Guard, growth
 from tests.plans.plan import Plan, Prepared, Values, explained
 from tests.plans.planted import PARTITION_EVENTS, ROWS, TENTH, plant, plant_few
 from tests.plans.tables import SCHEMA, TABLES
+from tests.support.court import TOLD
 from tests.support.engine import DECLARATIONS
 
 GUARDS: Final = [*TABLES, *ENGINE]
@@ -119,7 +120,8 @@ async def connected(url: str) -> AsyncIterator[dict[str, asyncpg.Connection]]:
 async def _live(life: Life) -> Life:
     async with connected(life.url) as first, connected(life.url) as roles:
         admin = roles["status"]
-        await schema.create(admin, DECLARATIONS, SCHEMA, partition_events=PARTITION_EVENTS)
+        kept_tables = [*DECLARATIONS, TOLD]
+        await schema.create(admin, kept_tables, SCHEMA, partition_events=PARTITION_EVENTS)
         await Appender(admin, "", partition_events=PARTITION_EVENTS).make_partitions(ROWS)
         await admin.execute(NO_AUTOVACUUM)
         await plant_few(admin)

@@ -16,6 +16,7 @@ import asyncpg
 
 from projector.declare import Projection, Row
 from projector.statements import live
+from tests.support.court import TOLD
 from tests.support.engine import AGGREGATES
 from tests.support.harness import PROJECTIONS
 
@@ -164,8 +165,28 @@ async def plant(connection: asyncpg.Connection, numbers: range) -> None:
         ]  # fmt: skip
         columns = ["aggregate", "counter", "keys", "deltas", "projection", "through_offset"]
         await _copy(connection, "projector.outbox", columns, waiting)
+    await _plant_notifications(connection, numbers)
     for statement in ENGINE:
         await connection.execute(statement, numbers[0], numbers[-1])
+
+
+async def _plant_notifications(connection: asyncpg.Connection, numbers: range) -> None:
+    """Plants a notification of each row of the first tenth of every source, and what waits."""
+    waiting = []
+    for name, source in TOLD.sources.items():
+        collection = source.of.collection
+        rows = [
+            (subject(i), uri(collection, i), "c", creator(i), name, None, "2024")
+            for i in numbers if i <= TENTH
+        ]  # fmt: skip
+        await _copy(connection, f"bsky.{TOLD.table}", TOLD.columns, rows)
+        waiting += [
+            (TOLD.name, name, [uri(collection, i + k) for k in range(DELTAS)], [0] * DELTAS,
+             source.of.name, i)
+            for i in numbers[::OUTBOX_EVERY]
+        ]  # fmt: skip
+    columns = ["aggregate", "counter", "keys", "deltas", "projection", "through_offset"]
+    await _copy(connection, "projector.outbox", columns, sorted(waiting, key=lambda row: row[-1]))
 
 
 async def plant_few(connection: asyncpg.Connection) -> None:
@@ -181,9 +202,10 @@ async def _plant_records(
     numbers = range(numbers.start, min(numbers.stop, FEWER.get(table.name, ROWS) + 1))
     rows = [row_of(projection, i) for i in numbers]
     await _copy(connection, f"bsky.{table.name}", table.columns, rows)
-    for child in projection.children:
+    for child in projection.every_child:
         if child.hidden:
-            said = [(uri(collection, i), subject(i)) for i in numbers]
+            others = child.columns[2:]
+            said = [(uri(collection, i), subject(i), *others) for i in numbers]
             place = live(projection, "bsky").child(child)
             await _copy(connection, place, child.columns, said)
     revised = [(uri(collection, i), "3l00000000000") for i in numbers if not i % REVISED_EVERY]

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from projections.verdicts import PARENT
 from projector.aggregate import merge_statement, prune_statement
 from projector.answers import cells_statement, children_statement
 from projector.apply import TableWriter, joined_columns
-from projector.declare import Aggregate, Projection
+from projector.declare import Aggregate, Derived, Projection
+from projector.derived import bases_of, refresh_statement
 from projector.marking import mark_statement
 from projector.statements import counters_of, live, statements_of
 from tests.plans.guards import Guard, Window
@@ -28,11 +30,13 @@ from tests.plans.planted import (
     row_of,
     uri,
 )
+from tests.support.court import TOLD
 from tests.support.engine import AGGREGATES, DECLARATIONS
 from tests.support.harness import PROJECTIONS
 
 SCHEMA: Final = "bsky"
 OUTBOX_ROWS: Final = 24
+RECORDS: Final = "notification_record_idx"
 ACCOUNT_ROWS: Final = 20
 """The rows of a usual account: more than it has rivals or revisions."""
 SPREAD: Final = 7919
@@ -190,12 +194,18 @@ def of_judging(projection: Projection) -> Iterator[Guard]:
     name, pkey = projection.name, f"{projection.table.name}_pkey"
     uris = of(held, values.uris) | of(new, values.uris)
     make = partial(Guard, role="apply", grows=True)
-    cells_of = cells_statement(writer, ("replyRoot", *projection.judged.columns))
-    yield make(f"{name}: cells", cells_of, uris, frozenset({pkey}))
-    for child in projection.children:
+    asked = {"parent": PARENT, "above": PARENT[-1:], "all": projection.judged.columns}
+    for what, columns in asked.items():
+        cells_of = cells_statement(writer, columns)
+        yield make(f"{name}: cells, {what}", cells_of, uris, frozenset({pkey}))
+    for child in projection.every_child:
         if child.hidden:
             sql, index = children_statement(writer, child.name), f"{child.name}_idx"
             yield make(f"{name}: {child.name}", sql, uris, frozenset({index}))
+    for made in writer.sql.children:
+        if projection.child(made.name).hidden:
+            indexes = frozenset({f"{made.name}_idx"})
+            yield make(f"{name}: {made.name} deleted", made.delete, uris, indexes)
 
     def marked(numbers: Sequence[int]) -> Values:
         return (*values.uris(numbers), [True] * len(numbers))
@@ -234,9 +244,26 @@ def of_aggregate(aggregate: Aggregate) -> Iterator[Guard]:
                 grows=True)  # fmt: skip
 
 
+def of_derived(table: Derived) -> Iterator[Guard]:
+    """The guard of the statement that makes rows anew."""
+
+    def oldest(_turn: int, _keys: int) -> Values:
+        return table.name, OUTBOX_ROWS
+
+    sql = refresh_statement(table, SCHEMA, bases_of(table, lambda of: live(of, SCHEMA)))
+    sources = {
+        f"{source.child}_idx" if source.child else f"{source.of.table.name}_pkey"
+        for source in table.sources.values()
+    }
+    indexes = frozenset({"outbox_pkey", "window_trace_pkey", RECORDS, *sources})
+    yield Guard(f"{table.name}: refresh", sql, {"oldest": oldest}, indexes, "merge",
+                keys=OUTBOX_ROWS * DELTAS, pages_per_key=32)  # fmt: skip
+
+
 TABLES: Final = [
     *(guard for projection in PROJECTIONS for _, guard in of_projection(projection)),
     *(g for p in PROJECTIONS if p.table.unique for g in of_crowded_claims(p)),
     *(g for p in PROJECTIONS if p.judged for g in of_judging(p)),
     *(guard for aggregate in AGGREGATES for guard in of_aggregate(aggregate)),
+    *of_derived(TOLD),
 ]

@@ -30,7 +30,7 @@ CLAIMING = [p for p in PROJECTIONS if p.table.unique]
 HIDDEN = [
     *(f'projector."version_{p.name}"' for p in PROJECTIONS),
     *(f'projector."duplicate_{p.table.name}"' for p in CLAIMING),
-    *(f'projector."{c.name}"' for p in PROJECTIONS for c in p.children if c.hidden),
+    *(f'projector."{c.name}"' for p in PROJECTIONS for c in p.every_child if c.hidden),
 ]
 """The engine's own tables beside those of the projections."""
 

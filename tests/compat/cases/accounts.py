@@ -8,7 +8,7 @@ from typing import Final
 from tests.compat.casting import PROFILE, WRONG_CID, Case, Play, facets
 from tests.peer.population import FEED, GRAPH
 
-NOBODY_TOLD: Final = "by default a record is kept where nobody is to be told of it"
+NOBODY_TOLD: Final = "by default mutes, which are not in the log, keep nobody from being told"
 RESOLVED_ONLY: Final = "by default a handle is what a resolver found, not what is claimed"
 ALL_GOES: Final = "by default all rows of a deleted account go, and are counted out"
 
@@ -94,7 +94,9 @@ ACCOUNTS = [
         "post": ["A/post/p1", "B/post/r2"], "like": [], "record": ["A/post/p1", "B/post/r2"],
         "told": ["C mention B/post/r2"], "refused": ["2", "3"]},
         {"post": ["A/post/p1", "B/post/r1", "B/post/r2"], "like": ["B/like/l1 A/post/p1"],
-         "record": ["A/post/p1", "B/like/l1", "B/post/r1", "B/post/r2"], "refused": []},
+         "record": ["A/post/p1", "B/like/l1", "B/post/r1", "B/post/r2"], "refused": [],
+         "told": ["A like B/like/l1 A/post/p1", "A reply B/post/r1 A/post/p1",
+                  "A reply B/post/r2 A/post/p1", "C mention B/post/r2"]},
         NOBODY_TOLD),
     Case(58, deleted, {
         "post": ["B/post/p1"], "like": ["B/like/l1 A/post/p1"], "repost": [], "profile": [],

@@ -78,6 +78,22 @@ def hidden_reply(w: Play) -> None:
     w.post(w.C, "r2", reply=(p1, r1))
 
 
+def late_below_hidden(w: Play) -> None:
+    """What is hidden keeps the root from a reply that comes late, but not from those below it."""
+    p1 = w.post(w.A, "p1")
+    r1 = w.post(w.B, "r1", reply=p1)
+    w.thread_gate(p1, hiddenReplies=[r1["uri"]])
+    w.post(w.D, "r3", reply=(p1, w.unseen(w.C, "r2")))
+    w.post(w.C, "r2", reply=(p1, r1))
+
+
+def late(w: Play) -> None:
+    p1 = w.post(w.A, "p1")
+    w.post(w.D, "r3", reply=(p1, w.unseen(w.C, "r2")))
+    w.post(w.C, "r2", reply=p1)
+
+
+LATE = "by default a post that comes after its replies tells nobody of them"
 VIOLATES = "invalid=0 violates=1"
 TOLD = ["A reply C/post/r1 A/post/p1", "A reply D/post/r1 A/post/p1", "C mention A/post/p1",
         "D follow A/follow/f1"]  # fmt: skip
@@ -105,4 +121,9 @@ GATES = [
         "list item": [], "record": ["A/list/l1"], "refused": ["2"]}),
     Case(49, hidden_reply, {
         "told": ["A reply B/post/r1 A/post/p1", "B reply C/post/r2 B/post/r1"]}),
+    Case(49, late_below_hidden, {
+        "told": ["A reply B/post/r1 A/post/p1", "A reply D/post/r3 A/post/p1",
+                 "B reply C/post/r2 B/post/r1"]},
+        {"told": ["A reply B/post/r1 A/post/p1", "B reply C/post/r2 B/post/r1"]}, LATE, case="b"),
+    Case(49, late, {"told": ["A reply C/post/r2 A/post/p1"]}, case="c"),
 ]  # fmt: skip

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.catalogue import children, counts, derived, fold, log, sources, tables, tools
+from tests.mutants.catalogue import (
+    children,
+    counts,
+    derived,
+    fold,
+    log,
+    sources,
+    tables,
+    tools,
+    verdicts,
+)
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -15,5 +25,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *counts.MUTANTS,
     *children.MUTANTS,
     *derived.MUTANTS,
+    *verdicts.MUTANTS,
     *tools.MUTANTS,
 )
