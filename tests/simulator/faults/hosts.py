@@ -100,18 +100,19 @@ async def websocket_going_backwards(world: World) -> str:
 
 
 async def _fresh(world: World) -> Connection:
-    """A connection that was just made, and whose reader has all that was sent: of one connection
-    it tells only once that its times went back, and of what it is behind with it may have none."""
+    """A connection that was just made, and whose reader has all that was sent until then: of one
+    connection it tells only once that its times went back, and of what it is behind with it may
+    have none. What is sent all the while it never has all of."""
     host = world.host
     host.drop_all()
     count = len(host.connections)
+    time_us = whole_facts(world.facts[: world.served])[-1].time_us
 
     async def live() -> Connection | None:
         link = host.live
         if link is None or link not in host.connections[count:]:
             return None
-        sent = whole_facts(world.facts[: world.served])
-        return link if await world.feed_at() >= sent[-1].time_us else None
+        return link if await world.feed_at() >= time_us else None
 
     return cast(Connection, await world.see("no reader comes to the end", live))
 
