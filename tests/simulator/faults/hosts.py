@@ -82,12 +82,14 @@ async def websocket_repeating(world: World) -> str:
     seen="the reader says that the times went back", holds="repeats stay out of the log",
 )  # fmt: skip
 async def websocket_going_backwards(world: World) -> str:
-    link = await _fresh(world)
-    since = max(world.served - LATEST, 0)
-    mark, sent = world.mark(), [f.line() for f in world.facts[since : world.served]]
+    sent = [f.line() for f in world.facts[max(world.served - LATEST, 0) : world.served]]
     times = [time_us_of(line) for line in sent]
-    place = max((n for n, at in enumerate(times) if 0 < at < max(times) - BACK_US), default=0)
-    world.host.append(*sent[place:])
+    older = [n for n, at in enumerate(times) if 0 < at < max(times) - BACK_US]
+    if not older:
+        raise Disturbed("nothing so old was sent yet")
+    again = sent[older[-1] :]
+    link, mark = await _fresh(world), world.mark()
+    world.host.append(*again)
 
     async def heard() -> bool:
         news = world.news(mark)
@@ -96,7 +98,7 @@ async def websocket_going_backwards(world: World) -> str:
         return BACK in news
 
     await world.see(f"nobody said {BACK!r}", heard)
-    return f"{len(sent) - place} messages again; a process said {BACK!r}"
+    return f"{len(again)} messages again; a process said {BACK!r}"
 
 
 async def _fresh(world: World) -> Connection:
