@@ -26,7 +26,8 @@ RESET = ";".join(
         *(f'DELETE FROM projector."version_{p.name}"' for p in PROJECTIONS),
         *(f'DELETE FROM projector."duplicate_{p.table.name}"' for p in PROJECTIONS
           if p.table.unique),
-        *(f'DELETE FROM projector."{c.name}"' for p in PROJECTIONS for c in p.children if c.hidden),
+        *(f'DELETE FROM projector."{c.name}"' for p in PROJECTIONS for c in p.every_child
+          if c.hidden),
         *(f'DELETE FROM bsky."{name}"' for name in KEPT),
         "UPDATE projector.log_head SET head = 0",
         "UPDATE projector.checkpoint SET log_offset = 0, events = 0",

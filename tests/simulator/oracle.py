@@ -64,6 +64,8 @@ FROM projector.event_log ORDER BY log_offset
 KEPT_HERE = "SELECT projection FROM projector.checkpoint"
 JUDGED = ("post", "follow", "list_item", "thread_gate", "post_gate")
 """Posts are judged where all of these are kept."""
+JUDGED_REASONS = ("mention", "quote", "reply")
+"""Whom a post notifies hangs on what its parents and gates are when it is applied."""
 LETTERS = "SELECT projection, log_offset FROM projector.dead_letter WHERE projection IS NOT NULL"
 ERASED = ("", "erased", "erased", None, None, None, None, None, 0)
 THROUGH = "SELECT coalesce(max(through_offset), 0) FROM projector.erasure"
@@ -155,6 +157,7 @@ def tables(
         row.update(decided[row["uri"]])
     for name, notified in NOTIFIED.items():
         found["notification"] += [told for row in found[name] for told in notified(row)]
+    found["notification"] += court.notices()
     found["actor"] = [ACTOR | {"did": did, "indexedAt": since, "upstreamStatus": status}
                       for did, (since, status) in court.actors.items()]  # fmt: skip
     found["actor_sync"] = [{"did": did, "commitCid": cid, "repoRev": rev}
@@ -350,6 +353,10 @@ class Oracle:
         facts = self.remembered(through)
         heard = logged and [row[1:] for row in logged if row[1:] != ERASED]
         must = tables(facts, heard, flags)
+        if flags is not None and "notification" in has:
+            for of in (has, must):
+                of["notification"] = [row for row in of["notification"]
+                                      if row["reason"] not in JUDGED_REASONS]  # fmt: skip
         found = []
         for name, rows in has.items():
             if rows != must[name]:
