@@ -1,4 +1,4 @@
-"""What hangs on the order of the log: verdicts on posts, whom these notify, how accounts stand.
+"""What hangs on the order of the log: verdicts on posts, whom they notify, how accounts stand.
 
 A naive judge that is told of one event after the other, as the log has them, repeats and all. The
 rules are those of the AppView's dataplane (1.2.3, 1.2.4, 1.14, 4, 5), with the deviations of the
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tests.simulator.facts import FOLLOW, ITEM, POST, POST_GATE, THREAD_GATE, moment
@@ -24,12 +24,7 @@ HEARD = (POST, FOLLOW, ITEM, THREAD_GATE, POST_GATE)
 SHOWN = ("deactivated", "suspended", "takendown")
 """What is shown of an account that is not active."""
 
-ABOVE_MAX = 4
-"""How many posts above a reply are told of it."""
-
 Flags = dict[str, bool | None]
-Told = tuple[str, str, str | None]
-"""Who is told, why, and about what."""
 
 
 class Entry(NamedTuple):
@@ -48,14 +43,14 @@ class Entry(NamedTuple):
 
 @dataclass
 class Live:
-    """A record that is there; of a post also what was decided of it."""
+    """A record that is there; of a post also what was decided of it, and whom it notifies."""
 
     did: str
     collection: str
     cid: str
     record: dict[str, Any]
     flags: Flags
-    told: Iterable[Told] = ()
+    notices: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Court:
@@ -126,7 +121,12 @@ class Court:
         if new.collection == POST:
             marks = before.flags if before else {}
             new.flags = {name: marks.get(name) for name in MARKS.values()} | self._verdict(new)
-            new.told = self._told(uri, new)
+            at = min(new.record["createdAt"], moment(entry.time_us))
+            frame = {"recordUri": uri, "recordCid": new.cid, "author": new.did, "sortAt": at}
+            told: dict[str, dict[str, Any]] = {}
+            for did, reason, subject in self._reasons(uri, new):
+                told.setdefault(did, {"did": did, "reason": reason, "reasonSubject": subject})
+            new.notices = [frame | one for did, one in told.items() if did != new.did]
         self.live[uri] = new
         self._owned[entry.did].add(uri)
         self._pair(new, 1)
@@ -178,54 +178,47 @@ class Court:
 
     def _is_refused(self, post: Live) -> bool:
         quoted = quoted_by(post.record)
-        if not quoted or quoted.split("/")[2] == post.did:
+        if quoted is None or quoted.split("/")[2] == post.did:
             return False
         gate = self.live.get(quoted.replace(POST, POST_GATE))
         return gate is not None and bool(gate.record.get("embeddingRules"))
 
-    def _told(self, uri: str, post: Live) -> list[Told]:
-        first: dict[str, Told] = {}
-        for told in self._reasons(uri, post):
-            first.setdefault(told[0], told)
-        first.pop(post.did, None)
-        return list(first.values())
-
-    def _reasons(self, uri: str, post: Live) -> Iterable[Told]:
-        """Everybody who has a reason to be told of a post, the best first."""
+    def _reasons(self, uri: str, post: Live) -> Iterator[tuple[str, str, str | None]]:
+        """Who has a reason to be told of a post, the best first: four of the thread at most."""
         for did in mentions(post.record):
             yield did, "mention", None
         quoted = quoted_by(post.record)
-        if quoted and not post.flags["violatesEmbeddingRules"]:
+        if quoted is not None and not post.flags["violatesEmbeddingRules"]:
             yield quoted.split("/")[2], "quote", quoted
         reply = post.record.get("reply")
-        gate = self.live.get(reply["root"]["uri"].replace(POST, THREAD_GATE)) if reply else None
-        hidden = gate.record.get("hiddenReplies", ()) if gate else ()
-        if post.flags["violatesThreadGate"]:
+        if reply is None or post.flags["violatesThreadGate"]:
             return
-        for _ in range(ABOVE_MAX if reply else 0):
-            above = reply["parent"]["uri"]
-            found = post if above == uri else self.live.get(above)
-            if found is None or found.collection != POST:
+        gate = self.live.get(reply["root"]["uri"].replace(POST, THREAD_GATE))
+        hidden = gate.record.get("hiddenReplies", []) if gate else []
+        above = reply["parent"]["uri"]
+        for _ in range(4):
+            there = post if above == uri else self.live.get(above)
+            if there is None:
                 return
             yield above.split("/")[2], "reply", above
-            reply = found.record.get("reply")
-            if above in hidden or not reply:
+            if above in hidden or "reply" not in there.record:
                 return
+            above = there.record["reply"]["parent"]["uri"]
 
-    def told(self) -> dict[str, list[Told]]:
-        """Who was told of each post."""
-        return {uri: list(x.told) for uri, x in self.live.items() if x.collection == POST}
+    def notices(self) -> list[dict[str, Any]]:
+        """Whom the posts notify, of what."""
+        return [notice for x in self.live.values() for notice in x.notices]
 
     def flags(self) -> dict[str, Flags]:
         """What was decided of each post."""
         return {uri: x.flags for uri, x in self.live.items() if x.collection == POST}
 
 
-def quoted_by(record: dict[str, Any]) -> str:
-    """The post that a post quotes; empty where it quotes none."""
+def quoted_by(record: dict[str, Any]) -> str | None:
+    """The post that a post quotes."""
     embedded = record.get("embed", {}).get("record", {})
-    uri = str(embedded.get("record", embedded).get("uri", ""))
-    return uri if f"/{POST}/" in uri else ""
+    uri: str = embedded.get("record", embedded).get("uri", "")
+    return uri if f"/{POST}/" in uri else None
 
 
 def mentions(record: dict[str, Any]) -> list[str]:

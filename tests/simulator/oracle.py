@@ -27,7 +27,6 @@ from tests.simulator.rows import (
     owner,
     record_row,
     row_of,
-    told,
 )
 
 KEPT = (*filter(None, TABLES.values()), *EMBEDS, "duplicate_record", "record", "feed_item",
@@ -65,6 +64,8 @@ FROM projector.event_log ORDER BY log_offset
 KEPT_HERE = "SELECT projection FROM projector.checkpoint"
 JUDGED = ("post", "follow", "list_item", "thread_gate", "post_gate")
 """Posts are judged where all of these are kept."""
+JUDGED_REASONS = ("mention", "quote", "reply")
+"""Whom a post notifies hangs on what its parents and gates are when it is applied."""
 LETTERS = "SELECT projection, log_offset FROM projector.dead_letter WHERE projection IS NOT NULL"
 ERASED = ("", "erased", "erased", None, None, None, None, None, 0)
 THROUGH = "SELECT coalesce(max(through_offset), 0) FROM projector.erasure"
@@ -133,13 +134,12 @@ def tables(
     facts: Sequence[Fact],
     logged: Iterable[Sequence[Any]] | None = None,
     flags: Mapping[str, Flags] | None = None,
-    of_posts: Sequence[Row] = (),
 ) -> Rows:
     """What every table must hold, where the log is `logged`, or the facts themselves.
 
     Of records with the same claim the first by (indexedAt, uri) has the row; the others are in
     `duplicate_record`. Counters count rows; who counts nothing has none. `flags` are those of
-    posts, where they are not to be found out, and `of_posts` then whom these notify.
+    posts, where they are not to be found out.
     """
     if logged is None:
         logged = [fact.logged for fact in facts if fact.what != "garbage"]
@@ -152,16 +152,12 @@ def tables(
         if table:
             kept = [f for f in live.values() if f.collection == collection and f.fate == "kept"]
             _fill(found, collection, kept)
-    decided, heard = court.flags() if flags is None else flags, court.told()
-    found["notification"] += of_posts
+    decided = court.flags() if flags is None else flags
     for row in found["post"]:
         row.update(decided[row["uri"]])
-        if flags is None:
-            found["notification"] += [
-                told(row, why, did, about) for did, why, about in heard[row["uri"]]
-            ]
     for name, notified in NOTIFIED.items():
-        found["notification"] += [one for row in found[name] for one in notified(row)]
+        found["notification"] += [told for row in found[name] for told in notified(row)]
+    found["notification"] += court.notices()
     found["actor"] = [ACTOR | {"did": did, "indexedAt": since, "upstreamStatus": status}
                       for did, (since, status) in court.actors.items()]  # fmt: skip
     found["actor_sync"] = [{"did": did, "commitCid": cid, "repoRev": rev}
@@ -348,17 +344,19 @@ class Oracle:
         kept: set[str],
     ) -> list[str]:
         has = {name: await rows_of(connection, name) for name in tables_here(kept)}
-        flags, of_posts = None, []
+        flags = None
         if self.forgotten or not kept.issuperset(JUDGED):
             # What an account said that is forgotten was heard when others were judged, and is not
             # where they are judged anew.
             flags = {row["uri"]: {flag: row[flag] for flag in FLAGS} for row in has["post"]}
             flags = defaultdict(lambda: dict.fromkeys(FLAGS), flags)
-            told_of = has.get("notification", [])
-            of_posts = [row for row in told_of if f"/{POST}/" in row["recordUri"]]
         facts = self.remembered(through)
         heard = logged and [row[1:] for row in logged if row[1:] != ERASED]
-        must = tables(facts, heard, flags, of_posts)
+        must = tables(facts, heard, flags)
+        if flags is not None and "notification" in has:
+            for of in (has, must):
+                of["notification"] = [row for row in of["notification"]
+                                      if row["reason"] not in JUDGED_REASONS]  # fmt: skip
         found = []
         for name, rows in has.items():
             if rows != must[name]:

@@ -168,6 +168,8 @@ class Records:
         if self.rng.random() < 0.85:
             names = self.rng.sample(RULES, self.rng.choice((0, 0, 1, 1, 2)))
             gate["allow"] = [self._rule(name) for name in names]
+        if self.rng.random() < 0.3:
+            gate["hiddenReplies"] = [self._target()["uri"] for _ in range(3)]
         return gate
 
     def _rule(self, name: str) -> Record:

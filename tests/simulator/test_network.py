@@ -85,7 +85,7 @@ def test_every_table_has_rows_and_every_verdict_is_passed() -> None:
         assert any(row[flag] for row in posts), flag
     assert {row["reason"] for each in found for row in each["notification"]} == {
         "like", "like-via-repost", "repost", "repost-via-repost", "follow", "verified",
-        "starterpack-joined",
+        "starterpack-joined", "mention", "quote", "reply",
     }  # fmt: skip
     assert any(row["deletedAt"] for each in found for row in each["op_thread_reply"])
     assert {row["upstreamStatus"] for each in found for row in each["actor"]} == {
