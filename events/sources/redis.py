@@ -87,6 +87,7 @@ class RedisSource:
         self._reader = StreamReader(self._group, self._name, report, batch_events_max)
         self._patience = Patience(self._name, report, *backoff_seconds, on_lost=on_lost)
         self._uncommitted: deque[tuple[str, list[bytes]]] = deque()
+        self._untidied = ""
         self._said: set[str] = set()
         self._is_open = False
 
@@ -109,6 +110,8 @@ class RedisSource:
         position = entry_id(cursor) if cursor else START
         is_given = bool(self._after_group and not cursor)
         self._uncommitted.clear()
+        # Whoever was at it before may have been killed before it trimmed.
+        self._untidied = cursor or ""
         self._is_open = True
         try:
             if is_given:
@@ -119,6 +122,7 @@ class RedisSource:
                 if entries:
                     yield self._batch(entries)
                 elif entries is not None:
+                    await self._make_up()
                     await self._patiently(self._wait)
         finally:
             self._is_open = False
@@ -137,24 +141,40 @@ class RedisSource:
         return found
 
     async def committed(self, cursor: str) -> None:
-        """Acknowledges and trims what the log has; what fails is made up for by a later call."""
+        """Acknowledges and trims what the log has; what fails is made up for later."""
         cursors = [each for each, _ in self._uncommitted]
         done = cursors.index(cursor) + 1 if cursor in cursors else 0
         ids = [name for _, names in list(self._uncommitted)[:done] for name in names]
         # Recovery: the log's cursor counts; entries before it are acknowledged by the next reader.
         crash_point("stream.tidying")
         try:
-            tidied = await self._group.tidy(cursor, ids, self._trim and self._reader.is_alone)
-        except (RedisError, OSError) as error:
-            self._say_once("tidy", f"cannot acknowledge or trim: {one_line(error)}; trying later")
-            return
+            tidied = await self._tidy(cursor, ids)
         finally:
             if not self._is_open:
                 await self._link.close()
-        crash_point("stream.tidied")  # Recovery: what was trimmed is in the log.
-        for _ in range(min(done, len(self._uncommitted))):
-            self._uncommitted.popleft()
+        if tidied:
+            crash_point("stream.tidied")  # Recovery: what was trimmed is in the log.
+            for _ in range(min(done, len(self._uncommitted))):
+                self._uncommitted.popleft()
+
+    async def _make_up(self) -> None:
+        """Acknowledges and trims what should have been, while there is nothing to read: the stream
+        may be full, and who writes to it waits for just that."""
+        if self._untidied and self._reader.is_alone:
+            await self._tidy(self._untidied, [])
+
+    async def _tidy(self, cursor: str, ids: list[bytes]) -> bool:
+        self._untidied = cursor
+        trim = self._trim and self._reader.is_alone
+        try:
+            tidied = await self._group.tidy(cursor, ids, trim)
+        except (RedisError, OSError) as error:
+            self._say_once("tidy", f"cannot acknowledge or trim: {one_line(error)}; trying later")
+            return False
+        if self._untidied == cursor and trim == self._trim and not tidied.holder:
+            self._untidied = ""
         self._note(tidied)
+        return True
 
     def _note(self, tidied: Tidied) -> None:
         self._said.discard("tidy")

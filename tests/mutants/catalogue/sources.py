@@ -124,6 +124,17 @@ MUTANTS: Final = (
         tests=("tests/sources/test_redis.py::test_trims_to_the_committed_entry_and_no_further",),
     ),
     Mutant(
+        "redis-trim-only-with-a-batch",
+        "what was not trimmed with its batch waits for the next, which a full stream lets nobody write",
+        "events/sources/redis.py",
+        old="        self._untidied = cursor or \"\"\n",
+        new="        self._untidied = \"\"\n",
+        tests=(
+            "tests/sources/test_redis_full.py::"
+            "test_a_reader_that_was_killed_before_it_trimmed_trims_when_it_comes_again",
+        ),
+    ),
+    Mutant(
         "redis-loss-in-silence",
         "entries that others trimmed before they were read are passed over in silence",
         "events/streams/reader.py",
