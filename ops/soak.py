@@ -41,13 +41,16 @@ PAUSE_SECONDS = (0.5, 3.0)
 SAY_SECONDS = 15.0
 LASTING_SECONDS = 15.0
 """How long a fault lasts that lasts, in the sweep, as long as its case."""
-SETTLE_SECONDS_MAX = 600.0
+SETTLE_SECONDS_MAX = 1_200.0
+"""How long what is under way in the end may take: a rebuild of all, on a busy machine."""
 DISK_MIB = 3072
 BEFORE_US = 20_000_000
 SOAK = {
     **SETTINGS,
     "PROJECTOR_PARTITION_EVENTS": "2000",
     "PROJECTOR_RECENT_EVENTS": "100000",
+    # Live ones are small whatever this is; a rebuild of an hour's log in small ones takes another.
+    "PROJECTOR_WINDOW_EVENTS_MAX": "4000",
 }
 PROCESSES = {"feed": "feed", "tail": "tail", "daemon": "daemon", "rival": "daemon"}
 """The processes, and of which kind of process the crash points are that they may be killed at."""
@@ -76,6 +79,7 @@ class Soak:
         self.works = Works(self.world.place, self.world.watch, self.world.oracle)
         self.kinds = self._kinds()
         self.world.field.retyped.update(WORKS)
+        self.world.field.seconds_max = SETTLE_SECONDS_MAX
 
     @property
     def now(self) -> float:

@@ -1,4 +1,5 @@
-"""What was decided of posts, damaged: what heal leaves, and what a rebuild finds and mends."""
+"""What was decided of posts, damaged: what heal leaves, what a rebuild finds and mends; and what
+was decided up to an offset."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from tests.judging.test_notices import R2
 from tests.judging.test_scenarios import P1, R1, A, B, C, D, in_order, post, uri
 from tests.judging.test_windows import in_windows
 from tests.support.court import TOGETHER, TOLD, Court
-from tests.support.rebuilding import rebuild
+from tests.support.rebuilding import as_of, left_behind, rebuild
 
 EVENTS = [P1, R1, R2, post(B, "q", mentions=D)]
 ALTER = "UPDATE bsky.post SET text = 'x' WHERE uri = $1"
@@ -24,6 +25,7 @@ ADD_NOTICE = """
 INSERT INTO projector.post_notice (uri, did, reason, cid, "sortAt")
 VALUES ($1, $2, 'mention', 'c', '2026')
 """
+EARLIER = 'SELECT "recordUri", did FROM earlier.notification ORDER BY 1, 2'
 LOSE_NOTICE = "DELETE FROM projector.post_notice WHERE uri = $1 AND did = $2"
 
 
@@ -67,5 +69,20 @@ def test_a_rebuild_finds_a_notice_that_was_lost(court: Court, runner: asyncio.Ru
         assert (row.difference.uri, row.difference.columns) == (uri(C, "r2"), ("post_notice",))
         await rebuild(court.database, "post", declarations=TOGETHER)
         assert await court.everything() == before
+
+    runner.run(run())
+
+
+def test_as_of_an_offset_whom_posts_had_notified(court: Court, runner: asyncio.Runner) -> None:
+    """By what was decided up to then, and not by what is live."""
+
+    async def run() -> None:
+        await court.begin(in_order(EVENTS))
+        await court.finish()
+        await as_of(court.database, 2, "earlier", "notification", declarations=TOGETHER)
+        found = [tuple(row) for row in await court.auditor.fetch(EARLIER)]
+        await court.admin.execute("DROP SCHEMA earlier CASCADE")
+        assert found == [(uri(B, "r1"), A)]
+        assert await left_behind(court.database) == []
 
     runner.run(run())

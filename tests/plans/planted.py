@@ -42,6 +42,8 @@ PARTITION_EVENTS: Final = 10_000
 TRACED_EVENTS: Final = 5
 """Events in each append that was traced."""
 OUTBOX_EVERY: Final = 20
+OUTBOX_ROWS: Final = 24
+"""Rows of the outbox that are taken at once."""
 DELTAS: Final = 8
 """Keys in each row of the outbox."""
 LETTERS_EVERY: Final = 10
@@ -171,22 +173,25 @@ async def plant(connection: asyncpg.Connection, numbers: range) -> None:
 
 
 async def _plant_notifications(connection: asyncpg.Connection, numbers: range) -> None:
-    """Plants a notification of each row of the first tenth of every source, and what waits."""
-    waiting = []
+    """Plants a notification of each row of the first tenth of every source; and what waits, so much
+    for each turn, under a name of its own."""
+    waiting: list[Row] = []
     for name, source in TOLD.sources.items():
         collection = source.of.collection
-        rows = [
+        told = [
             (subject(i), uri(collection, i), "c", creator(i), name, None, "2024")
             for i in numbers if i <= TENTH
         ]  # fmt: skip
-        await _copy(connection, f"bsky.{TOLD.table}", TOLD.columns, rows)
+        await _copy(connection, f"bsky.{TOLD.table}", TOLD.columns, told)
         waiting += [
             (TOLD.name, name, [uri(collection, i + k) for k in range(DELTAS)], [0] * DELTAS,
              source.of.name, i)
             for i in numbers[::OUTBOX_EVERY]
         ]  # fmt: skip
     columns = ["aggregate", "counter", "keys", "deltas", "projection", "through_offset"]
-    await _copy(connection, "projector.outbox", columns, sorted(waiting, key=lambda row: row[-1]))
+    in_order = sorted(waiting, key=lambda row: row[-1])
+    rows = [(f"{name} {at // OUTBOX_ROWS}", *told) for at, (name, *told) in enumerate(in_order)]
+    await _copy(connection, "projector.outbox", columns, rows)
 
 
 async def plant_few(connection: asyncpg.Connection) -> None:

@@ -20,6 +20,7 @@ from tests.plans.planted import (
     CROWDED,
     DELTAS,
     NEW,
+    OUTBOX_ROWS,
     RIVAL_EVERY,
     TENTH,
     UNHELD,
@@ -35,7 +36,6 @@ from tests.support.engine import AGGREGATES, DECLARATIONS
 from tests.support.harness import PROJECTIONS
 
 SCHEMA: Final = "bsky"
-OUTBOX_ROWS: Final = 24
 RECORDS: Final = "notification_record_idx"
 ACCOUNT_ROWS: Final = 20
 """The rows of a usual account: more than it has rivals or revisions."""
@@ -245,10 +245,10 @@ def of_aggregate(aggregate: Aggregate) -> Iterator[Guard]:
 
 
 def of_derived(table: Derived) -> Iterator[Guard]:
-    """The guard of the statement that makes rows anew."""
+    """The guard of the statement that makes rows anew; of likes and reposts it looks twice."""
 
-    def oldest(_turn: int, _keys: int) -> Values:
-        return table.name, OUTBOX_ROWS
+    def oldest(turn: int, _keys: int) -> Values:
+        return f"{table.name} {turn}", OUTBOX_ROWS
 
     sql = refresh_statement(table, SCHEMA, bases_of(table, lambda of: live(of, SCHEMA)))
     sources = {
@@ -257,7 +257,7 @@ def of_derived(table: Derived) -> Iterator[Guard]:
     }
     indexes = frozenset({"outbox_pkey", "window_trace_pkey", RECORDS, *sources})
     yield Guard(f"{table.name}: refresh", sql, {"oldest": oldest}, indexes, "merge",
-                keys=OUTBOX_ROWS * DELTAS, pages_per_key=32)  # fmt: skip
+                keys=2 * OUTBOX_ROWS * DELTAS)  # fmt: skip
 
 
 TABLES: Final = [

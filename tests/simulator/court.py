@@ -2,7 +2,8 @@
 
 A naive judge that is told of one event after the other, as the log has them, repeats and all. The
 rules are those of the AppView's dataplane (1.2.3, 1.2.4, 1.14, 4, 5), with the deviations of the
-default: which events count is decided by revisions, an edit keeps marks, no revision goes back.
+default: which events count is decided by revisions, an edit keeps marks, no revision goes back, a
+post that comes late tells nobody of its replies.
 It keeps what it is asked for by key, so that long histories are judged as well.
 """
 

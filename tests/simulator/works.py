@@ -21,7 +21,7 @@ AGAIN = {
     "as-of": ("as-of", "150", "--into", "later"),
 }
 """What to type after a command was killed, where it is not the same command."""
-APPLIED_SECONDS_MAX = 120.0
+APPLIED_SECONDS_MAX = 300.0
 ARCHIVED = ["log_offset", "did", "kind", "action", "collection", "rkey", "rev", "cid", "record"]
 
 

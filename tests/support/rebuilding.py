@@ -45,11 +45,18 @@ async def rebuild(
     return await asyncio.wait_for(rebuilding.run(), 240)
 
 
-async def as_of(database: Database, offset: int, into: str) -> int:
-    """Builds all tables as they were at an offset."""
+async def as_of(
+    database: Database,
+    offset: int,
+    into: str,
+    *names: str,
+    declarations: Sequence[Declaration] = DECLARATIONS,
+) -> int:
+    """Builds tables as they were at an offset, by default all."""
     building = AsOf(
-        database, DECLARATIONS, SETTINGS, names=EVERYTHING, into=into, show=lambda *_: None
-    )
+        database, declarations, SETTINGS, names=names or EVERYTHING, into=into,
+        show=lambda *_: None,
+    )  # fmt: skip
     return await asyncio.wait_for(building.run(offset), 240)
 
 

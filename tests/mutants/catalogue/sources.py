@@ -34,14 +34,14 @@ MUTANTS: Final = (
         tests=("tests/sources/test_jetstream.py::test_resumes_some_seconds_before_the_cursor",),
     ),
     Mutant(
-        "jetstream-cursor-goes-back",
-        "the saved cursor follows a host whose clock is behind",
+        "jetstream-cursor-jumps-over",
+        "while a host is read again from far back, the saved cursor is the greatest time ever seen",
         "events/sources/jetstream_position.py",
-        old="        if self.cursor_us is None or time_us > self.cursor_us:\n",
-        new="        if self.cursor_us is None or time_us != self.cursor_us:\n",
+        old="        return reading_us\n",
+        new="        return greatest_us\n",
         tests=(
             "tests/sources/test_jetstream_clocks.py::"
-            "test_times_that_go_back_lose_nothing_and_the_cursor_stays",
+            "test_what_is_read_a_second_time_is_read_to_its_end_whoever_is_restarted",
         ),
     ),
     Mutant(

@@ -82,12 +82,14 @@ async def websocket_repeating(world: World) -> str:
     seen="the reader says that the times went back", holds="repeats stay out of the log",
 )  # fmt: skip
 async def websocket_going_backwards(world: World) -> str:
-    link = await _fresh(world)
-    since = max(world.served - LATEST, 0)
-    mark, sent = world.mark(), [f.line() for f in world.facts[since : world.served]]
+    sent = [f.line() for f in world.facts[max(world.served - LATEST, 0) : world.served]]
     times = [time_us_of(line) for line in sent]
-    place = max((n for n, at in enumerate(times) if 0 < at < max(times) - BACK_US), default=0)
-    world.host.append(*sent[place:])
+    older = [n for n, at in enumerate(times) if 0 < at < max(times) - BACK_US]
+    if not older:
+        raise Disturbed("nothing so old was sent yet")
+    again = sent[older[-1] :]
+    link, mark = await _fresh(world), world.mark()
+    world.host.append(*again)
 
     async def heard() -> bool:
         news = world.news(mark)
@@ -96,22 +98,23 @@ async def websocket_going_backwards(world: World) -> str:
         return BACK in news
 
     await world.see(f"nobody said {BACK!r}", heard)
-    return f"{len(sent) - place} messages again; a process said {BACK!r}"
+    return f"{len(again)} messages again; a process said {BACK!r}"
 
 
 async def _fresh(world: World) -> Connection:
-    """A connection that was just made, and whose reader has all that was sent: of one connection
-    it tells only once that its times went back, and of what it is behind with it may have none."""
+    """A connection that was just made, and whose reader has all that was sent until then: of one
+    connection it tells only once that its times went back, and of what it is behind with it may
+    have none. What is sent all the while it never has all of."""
     host = world.host
     host.drop_all()
     count = len(host.connections)
+    time_us = whole_facts(world.facts[: world.served])[-1].time_us
 
     async def live() -> Connection | None:
         link = host.live
         if link is None or link not in host.connections[count:]:
             return None
-        sent = whole_facts(world.facts[: world.served])
-        return link if await world.feed_at() >= sent[-1].time_us else None
+        return link if await world.feed_at() >= time_us else None
 
     return cast(Connection, await world.see("no reader comes to the end", live))
 
