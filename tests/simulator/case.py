@@ -86,6 +86,7 @@ class Case:
         redis: RedisServer | None = None,
         *,
         is_done: bool = False,
+        rebuilt: Sequence[str] = ("--all",),
     ) -> None:
         self.arms: dict[str, list[str]] = defaultdict(list)
         for arm in arms:
@@ -101,6 +102,7 @@ class Case:
         self.place = Place(folder, "--database", url, **SMALL)
         self.watch = Watch(url)
         self.works = Works(self.place, self.watch, self.oracle)
+        self.works.rebuilt = rebuilt
         self.redis = redis
         self.url = url
 

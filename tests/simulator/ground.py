@@ -35,11 +35,18 @@ class Ground:
         self._templates: set[str] = set()
         self._making = asyncio.Lock()
 
-    async def run(self, seed: int, arms: Sequence[Arm], *, arriving: bool = False) -> Result:
+    async def run(
+        self,
+        seed: int,
+        arms: Sequence[Arm],
+        *,
+        arriving: bool = False,
+        rebuilt: Sequence[str] = ("--all",),
+    ) -> Result:
         """Runs one case; what goes wrong on the way is a complaint as well.
 
         Where only commands are killed, they run when all events have come, or, where these are
-        `arriving`, in the midst of them.
+        `arriving`, in the midst of them. `rebuilt` is what a rebuild is to build.
         """
         after = all(arm.process not in LIVE_PROCESSES for arm in arms) and bool(arms)
         after = after and not arriving
@@ -51,7 +58,7 @@ class Ground:
         folder.mkdir()
         url = self.server.url(name)
         try:
-            case = Case(seed, arms, folder, url, self.redis, is_done=after)
+            case = Case(seed, arms, folder, url, self.redis, is_done=after, rebuilt=rebuilt)
             return await case.run()
         except (Failed, AssertionError, TimeoutError) as error:
             return Result([f"{type(error).__name__}: {error}"], [])

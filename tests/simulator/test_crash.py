@@ -18,6 +18,8 @@ CASES = [
     (Arm("daemon", "apply.moved", 3), Arm("rival", "lease.taken", 2)),
     (Arm("rebuild", "rebuild.window", 2), Arm("daemon", "apply.committed", 2)),
 ]
+FEW = ("post", "like", "actor", "profile_agg", "notification")
+"""Of each kind one, and with `post` all that it is judged by; `make sweep` rebuilds everything."""
 STREAMED = (Arm("feed", "stream.written", 2), Arm("tail", "stream.tidying", 2))
 
 
@@ -25,7 +27,7 @@ STREAMED = (Arm("feed", "stream.written", 2), Arm("tail", "stream.tidying", 2))
     ("seed", "arms"), list(enumerate(CASES, 101)), ids=["-".join(map(str, arms)) for arms in CASES]
 )
 async def test_two_kills(place_of_cases: Ground, seed: int, arms: tuple[Arm, ...]) -> None:
-    result = await place_of_cases.run(seed, arms)
+    result = await place_of_cases.run(seed, arms, rebuilt=FEW)
     assert result.complaints == []
     assert result.unfired == []
     assert result.looks > 0

@@ -22,8 +22,8 @@ DAMAGE = {
                              "(SELECT max(uri) FROM bsky.follow)", "follow: 1 rows are missing"),
     "a count is off": ('UPDATE bsky.post_agg SET "likeCount" = "likeCount" + 1 WHERE uri = '
                        "(SELECT max(uri) FROM bsky.post_agg)", "post_agg: 1 rows are missing"),
-    "a verdict is another": ('UPDATE bsky.post SET "violatesThreadGate" = '
-                             '"violatesThreadGate" IS NOT TRUE', "post: "),
+    "a verdict is another": ('UPDATE bsky.post SET "hasPostGate" = "hasPostGate" IS NOT TRUE',
+                             "post: "),
     "a duplicate is forgotten": ("DELETE FROM bsky.duplicate_record", "duplicate_record: "),
     "an event is gone": ("DELETE FROM projector.event_log WHERE log_offset = 77", "offset 78 "),
     "an event says otherwise": ("UPDATE projector.event_log SET record = '{}' WHERE log_offset = 9",

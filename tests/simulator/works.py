@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,17 @@ ARCHIVED = ["log_offset", "did", "kind", "action", "collection", "rkey", "rev", 
 
 
 class Works:
-    """The commands that a case may have killed: how each is prepared, and what it is."""
+    """The commands that a case may have killed: how each is prepared, and what it is.
+
+    `rebuilt` says what a rebuild is to build.
+    """
 
     def __init__(self, place: Place, watch: Watch, oracle: Oracle) -> None:
         self.place = place
         self.watch = watch
         self.oracle = oracle
         self.archive = place.folder / "archive"
+        self.rebuilt: Sequence[str] = ("--all",)
 
     async def prepare(self, name: str) -> list[str]:
         """Makes ready what a command is to work on; returns its words."""
@@ -46,7 +50,7 @@ class Works:
         return next(did for did, _ in said.most_common() if did in bad)
 
     async def rebuild(self) -> list[str]:
-        return ["rebuild", "--all"]
+        return ["rebuild", *self.rebuilt]
 
     async def rollback(self) -> list[str]:
         await self.place.ok("rebuild", "post", "--keep-old")
