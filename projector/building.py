@@ -34,6 +34,8 @@ from projector.turns import Turns
 
 log = logging.getLogger(__name__)
 
+BUILT_MAX: Final = 8
+"""How many are built at once. Each holds a connection all the while, and at times a second."""
 UNKNOWN: Final = """
 SELECT NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = $1::text::regclass)
 """
@@ -204,7 +206,13 @@ async def build_all(buildings: Sequence[Building], site: Site) -> int:
         events += await _load(buildings[first : first + site.jobs], site)
     # The largest first: what it has to wait for itself, others fill.
     order = sorted(buildings, key=lambda building: -building.bytes)
-    work = [asyncio.create_task(b.run(), name=b.projection.name) for b in order]
+    places = Turns(BUILT_MAX)
+
+    async def built(building: Building) -> None:
+        async with places.turn(building.bytes):
+            await building.run()
+
+    work = [asyncio.create_task(built(b), name=b.projection.name) for b in order]
     try:
         await first_failure(work, [])
     finally:

@@ -125,10 +125,10 @@ MUTANTS: Final = (
     ),
     Mutant(
         "redis-trim-only-with-a-batch",
-        "what was not trimmed with its batch waits for the next, which a full stream lets nobody write",
+        "what was not trimmed with its batch waits for the next, which a full stream keeps away",
         "events/sources/redis.py",
-        old="        self._untidied = cursor or \"\"\n",
-        new="        self._untidied = \"\"\n",
+        old='        self._untidied = cursor or ""\n',
+        new='        self._untidied = ""\n',
         tests=(
             "tests/sources/test_redis_full.py::"
             "test_a_reader_that_was_killed_before_it_trimmed_trims_when_it_comes_again",
