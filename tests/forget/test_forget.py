@@ -175,6 +175,13 @@ async def test_what_is_known_of_the_account_itself_goes(
     for name in ("actor", "actor_sync"):
         rows = (await tables_of(database, [name]))[name]
         assert rows == [row for row in left[name] if row["did"] != did]
+    # What an older version left of an account goes when it is forgotten once more.
+    await log.connection.execute(
+        'INSERT INTO bsky.actor (did, "indexedAt") VALUES ($1, $2)', did, "2025"
+    )
+    await place.ok("forget", did, "--yes")
+    rows = (await tables_of(database, ["actor"]))["actor"]
+    assert rows == [row for row in left["actor"] if row["did"] != did]
 
 
 async def test_what_a_projection_has_not_met_stays(scene: Scene) -> None:
