@@ -37,7 +37,10 @@ log = logging.getLogger(__name__)
 BUILT_MAX: Final = 8
 """How many are built at once. Each holds a connection all the while, and at times a second."""
 UNKNOWN: Final = """
-SELECT NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = $1::text::regclass)
+SELECT NOT EXISTS (
+    SELECT FROM pg_stats AS s JOIN pg_class AS c ON c.relname = s.tablename
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
+    WHERE c.oid = $1::text::regclass)
 """
 SIZE: Final = "SELECT pg_relation_size($1::text::regclass)"
 
