@@ -1,8 +1,7 @@
 """`app.bsky.feed.post` → `post`: one row per post; what it embeds in tables beside it.
 
 The flags of the table hang on other records: `verdicts` has the rules; and so does whom the post
-notifies, in `post_notice`. Where the AppView (0.0.280)
-loses a post to an accident, this keeps it:
+notifies, in `post_notice`. Where the AppView (0.0.280) loses a post to an accident, this keeps it:
 
 - U+0000 in `text` and `tags`, which Postgres cannot store, becomes U+FFFD.
 - An `images` embed without images is as good as none.
