@@ -44,7 +44,10 @@ UNKNOWN = """
 SELECT coalesce(array_agg(relname::text), '{}') FROM pg_class AS c
 WHERE relnamespace = 'bsky'::regnamespace AND relkind = 'r' AND pg_relation_size(c.oid) > 0
     AND NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = c.oid)
+    AND relname <> 'duplicate_record'
 """
+"""The tables with rows that the planner knows nothing of. The list of duplicates, which all share, is
+not swapped: it is autovacuum's."""
 windows = st.lists(st.sampled_from((1, 2, 3, 5, 8, 13, 50)), max_size=40)
 
 
@@ -84,8 +87,8 @@ async def test_real_events_are_rebuilt_to_the_same_bytes(database: Database) -> 
         assert await watch.fingerprints() == before
     assert await engine.differences(database) == []
     assert await left_behind(database) == []
-    # What is now live the planner knows; the list of duplicates, which all share, is not swapped.
-    assert await value(database, UNKNOWN) == ["duplicate_record"]
+    # What is now live the planner knows.
+    assert await value(database, UNKNOWN) == []
 
 
 @pytest.mark.both_servers
