@@ -46,8 +46,8 @@ WHERE relnamespace = 'bsky'::regnamespace AND relkind = 'r' AND pg_relation_size
     AND NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = c.oid)
     AND relname <> 'duplicate_record'
 """
-"""The tables with rows that the planner knows nothing of. The list of duplicates, which all share, is
-not swapped: it is autovacuum's."""
+"""The tables with rows that the planner knows nothing of. The list of duplicates, which all share,
+is not swapped: it is autovacuum's."""
 windows = st.lists(st.sampled_from((1, 2, 3, 5, 8, 13, 50)), max_size=40)
 
 
