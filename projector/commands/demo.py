@@ -22,9 +22,10 @@ VERDICT: Final = """
 [bold green]exact[/]: {counters} counters of {keys:,} keys, every one equal to count(*) of its rows.
 {speed}
 
-What happened: made-up events went into the event log; four projectors folded them window by window
-into tables of posts, follows, likes and reposts; two more turned the row changes into counts; each
-transaction moved its own checkpoint. Then every count was compared with its rows in one snapshot.
+What happened: made-up events went into the event log; projectors folded them window by window into
+tables of posts, follows, likes and all else that an AppView reads; others turned the row changes
+into counts and notifications; each transaction moved its own checkpoint. Then every count was
+compared with its rows in one snapshot.
 
 Where to look next
   where everything is:                  {program} status --data-dir {folder}

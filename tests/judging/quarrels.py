@@ -12,10 +12,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from events.event import Event, to_time_us
-from tests.judging.naive import FOLLOW, ITEM, POST, POST_GATE, RULE, THREAD_GATE
+from tests.simulator.facts import FOLLOW, ITEM, POST, POST_GATE, THREAD_GATE
 from tests.support.histories import BEGIN, CIDS, DIDS, delivered, long_lists, repeats, tid
 
 CREATED = "2026-07-04T11:59:59.999Z"
+RULE = f"{THREAD_GATE}#"
 RULES = ("mentionRule", "followerRule", "followingRule", "listRule", "unknownRule")
 
 

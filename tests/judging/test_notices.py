@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.event import Event
-from tests.judging.naive import POST, THREAD_GATE
 from tests.judging.test_scenarios import (
     P1,
     R1,
@@ -29,6 +28,7 @@ from tests.judging.test_scenarios import (
     without,
 )
 from tests.judging.test_windows import assert_as_judged, in_windows, windows
+from tests.simulator.facts import POST, THREAD_GATE
 from tests.support.court import Court
 from tests.support.histories import DIDS, budget, long_lists
 

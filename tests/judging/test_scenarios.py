@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from events.event import Event, to_time_us
-from tests.judging.naive import FOLLOW, POST, POST_GATE, THREAD_GATE
 from tests.judging.quarrels import CREATED, cid_of, rule_of
 from tests.judging.test_windows import in_windows
+from tests.simulator.facts import FOLLOW, POST, POST_GATE, THREAD_GATE
 from tests.support.court import Court
 from tests.support.histories import BEGIN, CIDS, DIDS, tid
 

@@ -13,20 +13,24 @@ from hypothesis import strategies as st
 from events.event import Event
 from projector.history import read_history
 from projector.watch import find_counter
-from tests.judging.naive import POST, NaiveCourt
 from tests.judging.quarrels import quarrels
+from tests.simulator.court import FLAGS, Entry
+from tests.simulator.court import Court as NaiveCourt
+from tests.simulator.facts import POST
 from tests.support.court import TOGETHER, Court, GroupHand
 from tests.support.harness import AggregateHand
 from tests.support.histories import budget, long_lists
 from tests.support.rebuilding import left_behind, rebuild
 
-FLAGS = ("invalidReplyRoot", "violatesThreadGate", "violatesEmbeddingRules", "hasThreadGate",
-         "hasPostGate")  # fmt: skip
 windows = long_lists(st.sampled_from((1, 2, 3, 5, 8, 13, 50, 50)), 40)
 
 
 def in_order(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(rows, key=lambda row: (row["recordUri"], row["did"]))
+
+
+def entry_of(event: Event) -> Entry:
+    return Entry(*(getattr(event, name) for name in Entry._fields))
 
 
 async def in_windows(court: Court, sizes: Sequence[int]) -> int:
@@ -43,7 +47,7 @@ async def in_windows(court: Court, sizes: Sequence[int]) -> int:
 
 
 async def assert_as_judged(court: Court) -> None:
-    naive, tables = NaiveCourt(court.log), await court.tables()
+    naive, tables = NaiveCourt(map(entry_of, court.log)), await court.tables()
     found = {str(row["uri"]): {flag: row[flag] for flag in FLAGS} for row in tables["post"]}
     assert found == naive.flags()
     replies = Counter({row["uri"]: row["replyCount"] for row in tables["post_agg"]})

@@ -213,6 +213,13 @@ class Court:
         """What was decided of each post."""
         return {uri: x.flags for uri, x in self.live.items() if x.collection == POST}
 
+    def replies(self) -> Counter[str]:
+        """How many replies each post has that count."""
+        posts = [x for x in self.live.values() if x.collection == POST and "reply" in x.record]
+        return Counter(
+            x.record["reply"]["parent"]["uri"] for x in posts if not x.flags["violatesThreadGate"]
+        )
+
 
 def quoted_by(record: dict[str, Any]) -> str | None:
     """The post that a post quotes."""

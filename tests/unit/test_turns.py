@@ -59,8 +59,9 @@ async def test_a_place_given_to_one_that_just_gave_up_goes_to_the_next() -> None
     go.set()
     while not first.done():
         await asyncio.sleep(0)
-    second.cancel()  # It has the place by now, or is about to have it.
+    second.cancel()
     await asyncio.gather(second, return_exceptions=True)
+    assert order == [1]
     async with asyncio.timeout(5), turns.turn():
         pass
 
