@@ -2,7 +2,8 @@
 # Makes .venv in the current folder and installs this project into it: ops/venv.sh runtime|dev
 #
 # Does nothing when what it installs from has not changed since. PYTHON names the interpreter;
-# without it the newest of python3.13, python3.12, python3.11 and python3 that will do is taken.
+# without it that of an earlier time is kept, else the newest of python3.13, python3.12, python3.11
+# and python3 that will do is taken.
 set -eu
 
 level=$1
@@ -18,13 +19,16 @@ fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3
 
 can_make_venvs() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
+earlier_python() { cat "$venv/.python" 2>/dev/null || true; }
+
 # Prints the interpreter to use, or says what is missing.
 find_python() {
     without_venv=
     if [ -n "${PYTHON:-}" ]; then
         set -- "$PYTHON"
     else
-        set -- python3.13 python3.12 python3.11 python3
+        earlier=$(earlier_python)
+        set -- ${earlier:+"$earlier"} python3.13 python3.12 python3.11 python3
     fi
     for candidate in "$@"; do
         fits "$candidate" || continue
@@ -44,7 +48,7 @@ find_python() {
 # What the installation depends on; the folder too, since a virtual environment cannot be moved.
 fingerprint() {
     pwd
-    printf '%s\n' "${PYTHON:-}"
+    printf '%s\n' "${PYTHON:-$(earlier_python)}"
     cksum pyproject.toml requirements-build.txt requirements.txt
     [ "$1" = runtime ] || cksum requirements-dev.txt
 }
@@ -70,6 +74,7 @@ if ! is_installed runtime; then
     chosen=$(find_python)
     rm -rf "$venv"
     "$chosen" -m venv "$venv"
+    printf '%s\n' "$chosen" >"$venv/.python"
 fi
 printf 'Installing what %s lists into %s (%s) ...\n' "$requirements" "$venv" "$("$python" --version)" >&2
 pip_install --only-binary :all: --require-hashes -r requirements-build.txt -r "$requirements"

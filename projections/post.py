@@ -108,7 +108,7 @@ def judge(row: Row) -> Judging:
     uri, cid, creator, _, root, _, parent, _, *times, _, _ = row[:_WIDTH]
     *_, quotes, mentions = row[_WIDTH:]
     quoted = quotes[0][2] if quotes else None
-    flags = yield from judge_post(creator, root, parent, quoted)
+    flags = yield from judge_post(uri, creator, root, parent, quoted)
     _, violates_gate, violates_rules = flags
     saying = Saying(
         uri=uri,
@@ -128,7 +128,7 @@ _WIDTH = 12
 
 posts = Projection(
     name="post",
-    version=4,
+    version=5,
     collection="app.bsky.feed.post",
     record=Post,
     row=post_row,

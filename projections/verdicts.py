@@ -29,7 +29,7 @@ DISABLE = "disable"
 
 
 def judge_post(
-    creator: str, root: str | None, parent: str | None, quoted: str | None
+    uri: str, creator: str, root: str | None, parent: str | None, quoted: str | None
 ) -> Asking[Flags]:
     """The verdict on a post: a value for each of `JUDGED`.
 
@@ -42,14 +42,19 @@ def judge_post(
         violates = yield from _violates_gate(creator, root)
         # Last: a parent that comes with the reply has its own verdict first, and a chain of them
         # then waits for no further answers.
-        invalid = yield from _is_invalid(root, parent)
+        invalid = yield from _is_invalid(uri, root, parent)
         if not invalid and not violates:
             invalid = violates = None
     return invalid, violates, refused or None
 
 
-def _is_invalid(root: str, parent: str) -> Asking[bool]:
-    """Whether the parent is not there, is invalid itself, or is not of the root's thread."""
+def _is_invalid(uri: str, root: str, parent: str) -> Asking[bool]:
+    """Whether the parent is not there, is invalid itself, or is not of the root's thread.
+
+    A post that replies to itself is there, as it is now, and of the thread that it names.
+    """
+    if parent == uri:
+        return parent == root
     found = yield CellsOf("post", parent, PARENT)
     if found is None:
         return True

@@ -61,7 +61,9 @@ class PostRules(TableRules):
         columns, embeds = _named(item.row)
         quoted = embeds[QUOTES][0][2] if embeds[QUOTES] else None
         creator, root = columns["creator"], columns["replyRoot"]
-        verdict = yield from answered(judge_post(creator, root, columns["replyParent"], quoted))
+        verdict = yield from answered(
+            judge_post(columns["uri"], creator, root, columns["replyParent"], quoted)
+        )
         inserted = yield from do(INSERT, *columns.values(), *verdict)
         created_at, indexed_at = columns["createdAt"], columns["indexedAt"]
         yield from put_item(item.row, "post", columns["uri"], created_at, indexed_at)

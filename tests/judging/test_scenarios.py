@@ -119,6 +119,16 @@ SCENARIOS: dict[str, Scenario] = {
     "34, and without the gate": (
         [P1, post(B, "q", quotes=uri(A, "p1")), post_gate(), without(post_gate())],
         {uri(A, "p1"): {"hasPostGate": False}}, {}),
+    # The rules of section 1.2.3, when the parent is the post itself, as it is now.
+    "replies to themselves": (
+        [P1, post(B, "r1", uri(B, "r1")), post(B, "r2", uri(A, "p1"), uri(B, "r2")),
+         post(C, "r1", uri(A, "p1"), uri(B, "r1")), post(C, "r2", uri(A, "p1"), uri(B, "r2"))],
+        {uri(B, "r1"): INVALID, uri(B, "r2"): NOTHING, uri(C, "r1"): INVALID,
+         uri(C, "r2"): NOTHING}, {uri(B, "r1"): 2, uri(B, "r2"): 2}),
+    "edited to replies to themselves": (
+        [P1, post(B, "r1"), post(B, "r1", uri(B, "r1"), action="update"), post(B, "r2"),
+         post(B, "r2", uri(A, "p1"), uri(B, "r2"), action="update")],
+        {uri(B, "r1"): INVALID, uri(B, "r2"): NOTHING}, {uri(B, "r1"): 1, uri(B, "r2"): 1}),
 }  # fmt: skip
 
 

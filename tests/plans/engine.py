@@ -84,7 +84,9 @@ CASES: Final = {
     ),
     "window_traces.KEEP_MERGE": Case("merge", lambda n: (["like"], [NEW + n], "post_agg", "trace")),
     "lease.TAKE": Case("leases", lambda n: ("projection 1", "owner 1", 5.0), ("lease_pkey",)),
-    "lease.RENEW": Case("leases", lambda n: ("owner 1", 5.0)),
+    "lease.RENEW": Case(
+        "leases", lambda n: ("owner 1", 5.0, ["projection 1"]), ("lease_pkey",), keys=1
+    ),
     "lease.RELEASE": Case("leases", lambda n: ("owner 1", "projection 1"), ("lease_pkey",)),
     "lease.OWNER": Case("leases", lambda n: ("projection 1",), ("lease_pkey",)),
 }

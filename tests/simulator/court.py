@@ -108,7 +108,6 @@ class Court:
         if before is not None:
             self._pair(before, -1)
         if entry.action != "delete":
-            # A post that replies to itself replies to what was there before.
             self._put(uri, entry, before)
         elif before is not None:
             del self.live[uri]
@@ -120,7 +119,7 @@ class Court:
                    json.loads(entry.record or b""), {})  # fmt: skip
         if new.collection == POST:
             marks = before.flags if before else {}
-            new.flags = {name: marks.get(name) for name in MARKS.values()} | self._verdict(new)
+            new.flags = {name: marks.get(name) for name in MARKS.values()} | self._verdict(uri, new)
             at = min(new.record["createdAt"], moment(entry.time_us))
             frame = {"recordUri": uri, "recordCid": new.cid, "author": new.did, "sortAt": at}
             told: dict[str, dict[str, Any]] = {}
@@ -143,11 +142,13 @@ class Court:
         if marked is not None:
             marked.flags[MARKS[gate.collection]] = value
 
-    def _verdict(self, post: Live) -> Flags:
+    def _verdict(self, uri: str, post: Live) -> Flags:
         flags: Flags = dict.fromkeys(VERDICTS)
         if reply := post.record.get("reply"):
             root, parent = reply["root"]["uri"], reply["parent"]["uri"]
-            both = self._is_invalid(root, parent), self._violates(post.did, root)
+            # A post that replies to itself has the root that its parent has.
+            invalid = parent == root if parent == uri else self._is_invalid(root, parent)
+            both = invalid, self._violates(post.did, root)
             if any(both):
                 flags |= dict(zip(VERDICTS, both, strict=False))
         return flags | {"violatesEmbeddingRules": self._is_refused(post) or None}
