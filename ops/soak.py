@@ -40,8 +40,8 @@ TRAILING_US = 45_000_000
 PAUSE_SECONDS = (0.5, 3.0)
 SAY_SECONDS = 15.0
 TRIES = 3
-"""So many times, one after the other, a fault may befall and not be seen to fire, as when what it is
-about is not going on just then; each of them is said in the end."""
+"""So many times, one after the other, a fault may befall and not be seen to fire, as when what it
+is about is not going on just then; each of them is said in the end."""
 LASTING_SECONDS = 15.0
 """How long a fault lasts that lasts, in the sweep, as long as its case."""
 SETTLE_SECONDS_MAX = 1_200.0
