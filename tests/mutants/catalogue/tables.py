@@ -288,6 +288,14 @@ MUTANTS: Final = (
         tests=(f"{MISSING}test_a_lease_that_was_taken_over_is_not_given_back",),
     ),
     Mutant(
+        "lease-renewed-though-given-back",
+        "a lease whose release failed is renewed with the others: nobody has the projection",
+        "projector/lease.py",
+        old="WHERE owner = $1 AND name = ANY($3::text[]) RETURNING",
+        new="WHERE owner = $1 AND $3::text[] IS NOT NULL RETURNING",
+        tests=("tests/daemon/test_leases.py::test_a_lease_that_could_not_be_given_back_runs_out",),
+    ),
+    Mutant(
         "lease-connection-left-open",
         "who is cancelled while it begins to listen leaves a connection that nobody closes",
         "projector/lease.py",

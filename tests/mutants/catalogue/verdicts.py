@@ -1,4 +1,5 @@
-"""Bugs of what is judged: rows of child tables that a verdict gives, and whom posts notify."""
+"""Bugs of what is judged: flags of posts, rows of child tables that a verdict gives, and whom posts
+notify."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant
 
 TOLD = "tests/judging/test_notices.py::test_who_is_told"
+FLAGGED = "tests/judging/test_scenarios.py::test_a_scenario_comes_out_as_the_page_says"
 MENDED = "tests/judging/test_mended.py::"
 
 MUTANTS: Final = (
@@ -57,5 +59,37 @@ MUTANTS: Final = (
         old="at is not None and at != uri and",
         new="at is not None and",
         tests=(TOLD,),
+    ),
+    Mutant(
+        "flags-not-handed-down",
+        "a reply to an invalid reply is valid",
+        "projections/verdicts.py",
+        old="    if invalid:\n        return True\n",
+        new="",
+        tests=(FLAGGED,),
+    ),
+    Mutant(
+        "flags-of-the-old-self",
+        "a post that replies to itself is judged by what it was before",
+        "projections/verdicts.py",
+        old="    if parent == uri:\n        return parent == root\n",
+        new="",
+        tests=(FLAGGED,),
+    ),
+    Mutant(
+        "flags-forbid-the-owner",
+        "who closes a thread may not reply in it",
+        "projections/verdicts.py",
+        old="    if owner == replier:\n        return False\n    rows",
+        new="    rows",
+        tests=(FLAGGED,),
+    ),
+    Mutant(
+        "flags-follower-for-following",
+        "a thread is open to those who follow its owner, not to those whom the owner follows",
+        "projections/verdicts.py",
+        old='Claims("follow", (owner, replier))',
+        new='Claims("follow", (replier, owner))',
+        tests=(FLAGGED,),
     ),
 )
