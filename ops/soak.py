@@ -94,6 +94,11 @@ class Soak:
         events = len(self.world.facts)
         return min(events, int(events * self.now / self.seconds))
 
+    def complain(self, text: str) -> None:
+        """Says what is wrong, at once: what comes after it may be of no use any more."""
+        print(f"WRONG: {text}", flush=True)
+        self.complaints.append(text)
+
     async def run(self) -> None:
         """Lets things go wrong until the time is over, and all come to rest."""
         tasks = [
@@ -147,7 +152,7 @@ class Soak:
             except Unfired as error:
                 self.unfired.append(f"at {self.now:.0f} s {error}")
                 if attempt == TRIES:
-                    self.complaints.append(str(error))
+                    self.complain(str(error))
             else:
                 self.seen[kind] += 1
                 return
@@ -207,12 +212,13 @@ async def soaked(seed: int, minutes: float) -> Soak:
             try:
                 await soak.run()
                 soak.works.read_archive()
-                soak.complaints += await world.end()
+                for complaint in await world.end():
+                    soak.complain(complaint)
             except Failed as error:
-                soak.complaints.append(f"a process failed: {error}")
+                soak.complain(f"a process failed: {error}")
             except TimeoutError:
-                standing = await world.standing()
-                soak.complaints.append(f"{soak.doing} did not come to its end: {standing}")
+                soak.complain(f"{soak.doing} did not come to its end")
+                soak.complain(await world.standing())
             return soak
 
 
@@ -227,8 +233,6 @@ async def main() -> int:
     print(f"seen: {dict(sorted(soak.seen.items()))}")
     for unfired in soak.unfired:
         print(f"tried again: {unfired}")
-    for complaint in soak.complaints:
-        print(f"WRONG: {complaint}")
     print("The oracle finds nothing wrong." if not soak.complaints else f"Seed {given.seed} fails.")
     return 1 if soak.complaints else 0
 

@@ -23,6 +23,9 @@ BEHIND = "let it catch up"
 """What `forget` says where a projector is not there: an operator types it again."""
 HELD = 6
 SECONDS_MAX = 240.0
+RETYPED_SECONDS = 2.0
+"""How long nobody types a command again that found a server away: to start it costs more than a
+processor has while it recovers."""
 ARMED_SECONDS_MAX = 15.0
 """How long a point is waited for that has yet to be hit, once all else is done."""
 
@@ -47,6 +50,7 @@ class Member:
     running: Running | None = None
     fired: list[str] = field(default_factory=list)
     is_doomed: bool = False
+    due: float = 0.0
     has_ended: bool = False
 
     @property
@@ -58,7 +62,8 @@ class Field:
     """Runs members side by side.
 
     `excuses`: a member that ends because something is held by another, and says this, is started
-    again, as by a supervisor. `retyped`: commands that are typed again whenever a server was away.
+    again, as by a supervisor. `retyped`: commands that are typed again, a little later, whenever a
+    server was away.
     Nothing is waited for longer than `seconds_max`.
     """
 
@@ -92,6 +97,8 @@ class Field:
         """Starts again who was killed. Raises `Failed` when one ended otherwise."""
         for member in self.members.values():
             running = member.running
+            if running is None and time.monotonic() >= member.due:
+                self._launch(member)
             code = None if running is None or member.has_ended else running.process.poll()
             if code is not None:
                 self._ended(member, code)
@@ -104,7 +111,10 @@ class Field:
             member.is_doomed = False
             self._launch(member)
         elif self._is_excused(member.name, code, running.said):
-            self._launch(member)
+            if member.name in self.retyped:
+                member.running, member.due = None, time.monotonic() + RETYPED_SECONDS
+            else:
+                self._launch(member)
         elif code == 0 and member.ends:
             member.has_ended = True
         else:

@@ -47,10 +47,12 @@ ORDER BY 1, 2
 
 
 class Watch:
-    """Asks questions over one connection, which is made again when it breaks."""
+    """Asks questions over one connection, which is made again when it breaks; for a server that is
+    away it waits no longer than `away_seconds_max`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, away_seconds_max: float = 120.0) -> None:
         self.url = url
+        self.away_seconds_max = away_seconds_max
         self._connection: asyncpg.Connection | None = None
         self._asking = asyncio.Lock()
 
@@ -84,7 +86,7 @@ class Watch:
                     raise
             return bool(answers)
 
-        await until(answered, seconds=120)
+        await until(answered, seconds=self.away_seconds_max)
         return [tuple(row) for row in answers[0]]
 
     async def value(self, query: str, *values: object) -> Any:

@@ -34,6 +34,8 @@ max_wal_size = 128MB
 ROLE = "app"
 """As whom the program connects: an ordinary role, so that limits hold for it."""
 TEMPLATE = "faults_template"
+RECOVERY_SECONDS_MAX = 240.0
+"""How long a server may recover that was ended in the midst of a rebuild, on a busy machine."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Servers:
                 return False
             return True
 
-        await until(runs, seconds=60)
+        await until(runs, seconds=RECOVERY_SECONDS_MAX)
 
     async def make_database(self, name: str) -> None:
         """An initialised database, made as a copy."""

@@ -40,6 +40,8 @@ AWAY = (OSError, RedisError, asyncpg.PostgresConnectionError, asyncpg.InterfaceE
         asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)  # fmt: skip
 """What a server says that is away, or in trouble, for a while."""
 SEEN_SECONDS_MAX = 240.0
+AWAY_SECONDS_MAX = 2 * SEEN_SECONDS_MAX
+"""How long a server may be away: until that is seen, and until it has recovered."""
 TEND_SECONDS = 0.05
 SETTLE_SECONDS_MAX = 200.0
 STREAM = "firehose"
@@ -105,7 +107,9 @@ class World:
         await self.servers.redis.restart(with_data=False)
         await self.servers.make_database(self.name)
         self.host = await self._stack.enter_async_context(JetstreamServer())
-        self.watch = await self._stack.enter_async_context(Watch(self.url))
+        self.watch = await self._stack.enter_async_context(
+            Watch(self.url, away_seconds_max=AWAY_SECONDS_MAX)
+        )
         self._stack.push_async_callback(self.field.stop)
         looking = probing(self.url, whole_log=self.whole_log)
         self.probe: Probe = await self._stack.enter_async_context(looking)
