@@ -58,6 +58,12 @@ COMMON_SETTINGS: Final = {
 # In a URL's query, or in libpq's other notation, which we do not read but may be given.
 _PASSWORD_FIELD: Final = re.compile(r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)('[^']*'|[^&\s]*)")
 
+SERVER_ERRORS: Final = (
+    OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+)  # fmt: skip
+"""What asyncpg raises where the server refuses, or is not there any more. It says
+`InternalClientError` where the server's last word came and the connection's end has not."""
+
 # Classes of SQLSTATE. 22 data exception, 23 integrity, 54 limits (an index row too long).
 _DATA_CLASSES = ("22", "23", "54")
 # 08 connection, 40 rollback, 53 resources, 55 not in state, 57 intervention, 58 system.
@@ -110,7 +116,7 @@ class Database:
         """
         try:
             connection = await self.connect(role, **settings)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        except (*SERVER_ERRORS, ValueError) as error:
             if not _is_readable(self.url):
                 # Not the cause: it may hold a part of the password.
                 raise CannotConnect(
@@ -180,8 +186,7 @@ def is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error, asyncpg.PostgresError):
         return sqlstate(error)[:2] in _TRANSIENT_CLASSES
-    # asyncpg says InternalClientError where the server died while it was sending.
-    return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError))
+    return isinstance(error, SERVER_ERRORS)
 
 
 def retrying(
@@ -220,5 +225,5 @@ async def close_quietly(connection: asyncpg.Connection | None) -> None:
         return
     try:
         await connection.close(timeout=1)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+    except SERVER_ERRORS:
         connection.terminate()

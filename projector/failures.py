@@ -12,7 +12,14 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from projector.database import Database, close_quietly, is_transient, one_line, sqlstate
+from projector.database import (
+    SERVER_ERRORS,
+    Database,
+    close_quietly,
+    is_transient,
+    one_line,
+    sqlstate,
+)
 from projector.errors import CheckpointMoved
 
 log = logging.getLogger(__name__)
@@ -58,7 +65,7 @@ async def note_failure(database: Database, projection: str, error: Exception) ->
     try:
         connection = await database.connect("failure")
         await connection.execute(NOTE, projection, one_line(error)[:ERROR_CHARS_MAX])
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as trouble:
+    except SERVER_ERRORS as trouble:
         log.debug("%s: its failure is not noted: %s", projection, one_line(trouble))
     finally:
         await close_quietly(connection)

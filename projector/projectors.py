@@ -16,7 +16,7 @@ from projector import tally
 from projector.aggregate import Merged, Merger, Taker
 from projector.apply import TableWriter
 from projector.committing import read_checkpoint
-from projector.database import APPLY_SETTINGS, Database, close_quietly, one_line
+from projector.database import APPLY_SETTINGS, SERVER_ERRORS, Database, close_quietly, one_line
 from projector.declare import AccountProjection, Aggregate, Fed, Projection, Row
 from projector.derived import Homes, Refresher
 from projector.fold import Folded, Folder, Letter, Steps, Window
@@ -140,7 +140,7 @@ class TableProjector(SingleProjector[Folded]):
             if self._probing is None or self._probing.is_closed():
                 self._probing = await self.database.connect(f"probe {self.name}", **APPLY_SETTINGS)
             return await self.writer.probe(self._probing, folded)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except (*SERVER_ERRORS, ValueError) as error:
             log.debug("%s: not probed ahead: %s", self.name, one_line(error))
             return None
 

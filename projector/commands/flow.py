@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import asyncpg
 from cyclopts import Parameter
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -19,7 +18,7 @@ from events.sources.generate import GenerateSource
 from projector import ingest as flow
 from projector import schema
 from projector.daemon import Daemon, stop_on_signals
-from projector.database import Database, close_quietly, masked, one_line
+from projector.database import SERVER_ERRORS, Database, close_quietly, masked, one_line
 from projector.environment import (
     COMMON,
     Common,
@@ -212,7 +211,7 @@ async def checked(database: Database, only: list[str] | None = None) -> None:
         declarations = [] if only is None else declared_of_any_kind()
         wanted = [d for d in declarations if not only or d.name in only]
         await schema.check(connection, wanted, settings().schema)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except SERVER_ERRORS as error:
         raise CannotConnect(
             f"cannot connect to {masked(database.url)}: {one_line(error)}; the server went away"
         ) from error

@@ -9,7 +9,7 @@ from typing import Final
 
 import asyncpg
 
-from projector.database import Database, close_quietly, masked, one_line
+from projector.database import SERVER_ERRORS, Database, close_quietly, masked, one_line
 from projector.declare import Declaration
 from projector.doctor import activity, engine, rights, room, server, speed, tuning, upstream
 from projector.doctor.finding import ORDER, Case, Finding
@@ -27,7 +27,7 @@ CHECKS: Final[tuple[tuple[str, str, Callable[[Case], Awaitable[list[Finding]]]],
     (activity.AREA, "nobody holds back vacuum or WAL; the clocks agree", activity.check),
     (engine.AREA, "migrations, versions, partitions; all is in step", engine.check),
 )
-UNREACHED: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+UNREACHED: Final = (*SERVER_ERRORS, ValueError)
 SOURCES: Final = "SELECT source FROM projector.source_cursor ORDER BY source"
 SOURCES_MAX: Final = 8
 STATEMENT_SECONDS_MAX: Final = 30.0
@@ -79,7 +79,7 @@ async def examine(
 async def _looked(area: str, well: str, looking: Awaitable[list[Finding]]) -> list[Finding]:
     try:
         found = await looking
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except SERVER_ERRORS as error:
         cause = f"cannot be looked at: {one_line(error)}"
         cure = "see the rights of the role in use, and the server's log"
         return [Finding(area=area, name="unseen", severity="note", cause=cause, cure=cure)]
