@@ -146,6 +146,8 @@ def known_error(error: Exception) -> ProjectorError | None:
             "the server gave no answer in time; type the command again, or raise "
             "--command-timeout-seconds (add --debug for where)"
         )
+    if isinstance(error, asyncpg.InternalClientError):
+        return CannotConnect("the server went away; type the command again (add --debug for where)")
     if is_transient(error) or isinstance(error, asyncpg.PostgresError):
         return CannotConnect(f"{one_line(error)} (add --debug for where)")
     return None

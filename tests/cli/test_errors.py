@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from events.tasks import end
 from projector.cli import known_error
+from projector.database import Database
 from tests.support.cli import Ended, Place
+from tests.support.proxy import socket_of, to_socket
 from tests.support.watch import Watch
 
 USAGE, CANNOT_CONNECT, SCHEMA, CORRUPTION, HELD = 2, 3, 4, 5, 6
@@ -172,3 +178,50 @@ async def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     os.close(write)
     assert "Traceback" not in ended.err
     assert ended.code == 130
+
+
+READY = b"Z\x00\x00\x00\x05I"
+"""What Postgres says last when it has let somebody in."""
+FIELDS = b"SFATAL\x00VFATAL\x00C57P01\x00Mterminating connection\x00\x00"
+LAST_WORD = b"E" + (4 + len(FIELDS)).to_bytes(4, "big") + FIELDS
+
+
+@asynccontextmanager
+async def dying(path: str) -> AsyncIterator[int]:
+    """A port to a server that says to everybody it lets in that it ends; the end of the connection
+    is still on its way."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, downstream = await to_socket(path)()
+
+        async def said() -> None:
+            while piece := await upstream.read(65_536):
+                writer.write(piece.replace(READY, READY + LAST_WORD, 1))
+                await writer.drain()
+
+        saying = asyncio.create_task(said())
+        try:
+            while piece := await reader.read(65_536):
+                downstream.write(piece)
+        finally:
+            await end(saying)
+            downstream.close()
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("run", "cannot connect to"), ("status", "again"), ("verify", "again")],
+)
+async def test_a_server_that_ends_while_a_command_begins_is_said_to_be_away(
+    tmp_path: Path, database: Database, command: str, told: str
+) -> None:
+    """Found by a soak: *cannot switch to state 12; another operation (2) is in progress*."""
+    async with dying(socket_of(database.url)) as port:
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+        ended = await Place(tmp_path, "--database", url).run(command)
+    assert_one_line(ended, CANNOT_CONNECT, "the server went away", told)

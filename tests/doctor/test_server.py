@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -19,7 +19,7 @@ from projector.embedded_postgres import EmbeddedPostgres
 from projector.settings import Settings
 from tests.doctor.conftest import names, one
 from tests.support.engine import ALL, DECLARATIONS
-from tests.support.proxy import Proxy, to_socket
+from tests.support.proxy import Proxy, socket_of, to_socket
 
 both_servers = pytest.mark.both_servers
 
@@ -28,10 +28,6 @@ def through(proxy: Proxy, url: str) -> Database:
     """The same database by way of a proxy."""
     name = urlsplit(url).path.strip("/")
     return Database(f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}")
-
-
-def socket_of(url: str) -> str:
-    return parse_qs(urlsplit(url).query)["host"][0] + "/.s.PGSQL.5432"
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qs, urlsplit
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 CHUNK_BYTES_MAX = 64 * 1024
@@ -25,6 +26,11 @@ def to_port(port: int) -> Callable[[], Awaitable[Streams]]:
 def to_socket(path: str) -> Callable[[], Awaitable[Streams]]:
     """How to reach a server by its socket."""
     return lambda: asyncio.open_unix_connection(path)
+
+
+def socket_of(url: str) -> str:
+    """The socket that a Postgres URL names."""
+    return parse_qs(urlsplit(url).query)["host"][0] + "/.s.PGSQL.5432"
 
 
 class Proxy:
