@@ -287,7 +287,8 @@ class Daemon:
                 continue
             begun = now()
             try:
-                await work()
+                with self.keeper.used(leases):
+                    await work()
                 return
             except CheckpointMoved:
                 log.warning("%s: another daemon applied the window; looking again", leases[0])

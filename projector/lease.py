@@ -13,7 +13,8 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import asyncpg
@@ -70,6 +71,7 @@ class LeaseKeeper:
         self.on_log = on_log
         self.on_outbox = on_outbox
         self.held: set[str] = set()
+        self._used: set[str] = set()
         self.asked: set[str] = set()
         self._connection: asyncpg.Connection | None = None
         self._lock = asyncio.Lock()
@@ -98,6 +100,19 @@ class LeaseKeeper:
                 return False
             await asyncio.sleep(0.1)
         return True
+
+    @contextmanager
+    def used(self, names: Sequence[str]) -> Iterator[None]:
+        """While leases are worked under, one that is lost is taken again as soon as it is free.
+
+        Who lost one works on until it meets its new owner; if that one is gone by then, or sleeps,
+        nobody else would say that there is an owner.
+        """
+        self._used.update(names)
+        try:
+            yield
+        finally:
+            self._used.difference_update(names)
 
     async def holder(self, name: str) -> str | None:
         """Who holds a lease."""
@@ -138,6 +153,9 @@ class LeaseKeeper:
         crash_point("lease.renewed")  # Recovery: free at once, however long it was to run.
         for name in self.held.intersection(names) - {row["name"] for row in rows}:
             self._lost(name)
+        for name in sorted(self._used - self.held):
+            if await self.take(name):
+                log.warning("lease %s was free again, and is taken back", name)
 
     def _lost(self, name: str) -> None:
         log.warning("lease %s was taken by another", name)

@@ -159,3 +159,27 @@ async def is_state(watch: Watch, *states: str) -> bool:
     """
     ((state, waits_for),) = await watch.rows(WORKING)
     return state in states and waits_for == "Client"
+
+
+TO_SOMEBODY = """
+UPDATE projector.lease SET owner = 'somebody:0:0', backend_pid = pg_backend_pid(),
+    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+    until = clock_timestamp() + interval '3 seconds'
+WHERE name = 'projection like'
+"""
+
+
+async def test_who_works_on_takes_its_lease_back_from_a_sleeper(place: Place, watch: Watch) -> None:
+    """Found by a soak: a daemon took leases and was stopped before it applied anything; the other
+    worked on, and said for good that nobody owned what it applied."""
+    async with place.start("run", *LIKES[1:]) as daemon:
+        await until(lambda: watch.owned_by(daemon.pid, 1), seconds=60)
+        await watch.execute(TO_SOMEBODY)
+        await daemon.until_said("projection like was taken by another")
+        await until(lambda: watch.owned_by(daemon.pid, 1))
+        ingest = place.start("ingest", SOURCE.format(1_000))
+        async with ingest:
+            assert await ingest.code() == 0, ingest.said
+        daemon.terminate()
+        assert await daemon.code() == 0, daemon.said
+        assert await watch.owners() == {}
