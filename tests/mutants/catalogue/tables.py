@@ -296,6 +296,16 @@ MUTANTS: Final = (
         tests=("tests/daemon/test_leases.py::test_a_lease_that_could_not_be_given_back_runs_out",),
     ),
     Mutant(
+        "lease-lost-for-good",
+        "who works on without its lease does not take it back from one who sleeps",
+        "projector/lease.py",
+        old="sorted(self._used - self.held)",
+        new="sorted(self._used & self.held)",
+        tests=(
+            "tests/daemon/test_ownership.py::test_who_works_on_takes_its_lease_back_from_a_sleeper",
+        ),
+    ),
+    Mutant(
         "lease-connection-left-open",
         "who is cancelled while it begins to listen leaves a connection that nobody closes",
         "projector/lease.py",
