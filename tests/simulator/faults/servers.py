@@ -25,7 +25,7 @@ from tests.support.redis_server import RedisServer, redis_binaries
 DISK_MIB = 512
 SMALL_SERVER = """
 shared_buffers = 64MB
-max_connections = 64
+max_connections = 100
 superuser_reserved_connections = 10
 wal_buffers = 1MB
 min_wal_size = 32MB
