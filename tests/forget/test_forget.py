@@ -29,6 +29,13 @@ POINTS = ("forget.begun", "forget.log", "forget.written", "forget.named", "forge
           "forget.deleted", "forget.table:2", "forget.letters", "forget.finished")  # fmt: skip
 
 
+ALL_OWNED = """
+SELECT bool_and(EXISTS (
+    SELECT FROM projector.lease WHERE name = 'projection ' || projection AND until > now()))
+FROM projector.checkpoint
+"""
+
+
 def empty(offset: int) -> Event:
     """What is left of an erased event."""
     return Event(offset, "", "erased", "erased", None, None, None, None, None, 0)
@@ -118,7 +125,8 @@ async def test_while_the_account_goes_on_writing(scene: Scene, other_url: str) -
         async def caught_up() -> bool:
             return bool(await ingest.fetchval(f"SELECT ({head}) = ({offset})"))
 
-        await until(caught_up)
+        # `forget` waits for a projection that somebody keeps, and for no other.
+        await until(lambda: ingest.fetchval(ALL_OWNED))
         await append(ingest, more[:20])
         await scene.place.ok("forget", did, "--yes")
         await append(ingest, more[20:])
