@@ -7,7 +7,7 @@ an archive now and then. Every fault that the sweep of faults knows comes in tur
 from the seed, and between them processes are killed anywhere or at named points (how far the
 processes have come by then is not of the seed). It ends with what the oracle of the tests says of
 the log and of every table. Exit code 1 where anything is wrong, or where a fault was not seen to
-fire, three times one after the other.
+fire, three times one after the other; then the log and what the processes wrote are in build/soak.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
 
 from events.tasks import end
 from tests.simulator.faults.case import fire
@@ -27,11 +31,13 @@ from tests.simulator.faults.servers import end_in_order, servers
 from tests.simulator.faults.world import SETTINGS, World, whole_facts
 from tests.simulator.field import Failed
 from tests.simulator.network import Network
+from tests.simulator.oracle import LOG
 from tests.simulator.points import POINTS
 from tests.simulator.works import Works
 
-EVENTS_PER_SECOND = 60
-STEPS_US = (0, 1, 900, 1_000, 40_000, 58_099)
+EVENTS_PER_SECOND = 40
+"""As many again and more come a second time: what is read again of accounts that were removed."""
+STEPS_US = (0, 1, 900, 1_000, 40_000, 108_099)
 """As many facts a second, on the average, as are sent: the network's clock goes as ours does. By as
 much as they are apart the reader goes back with a host that seems to be behind: else it would be to
 the beginning, each time, which of a long soak is too much."""
@@ -51,7 +57,8 @@ BEFORE_US = 20_000_000
 SOAK = {
     **SETTINGS,
     "PROJECTOR_PARTITION_EVENTS": "2000",
-    "PROJECTOR_RECENT_EVENTS": "100000",
+    # By far more than any fault goes back, and so little that there is something to archive.
+    "PROJECTOR_RECENT_EVENTS": "10000",
     # Live ones are small whatever this is; a rebuild of an hour's log in small ones takes another.
     "PROJECTOR_WINDOW_EVENTS_MAX": "4000",
 }
@@ -59,6 +66,7 @@ PROCESSES = {"feed": "feed", "tail": "tail", "daemon": "daemon", "rival": "daemo
 """The processes, and of which kind of process the crash points are that they may be killed at."""
 WORKS = ("rebuild", "heal", "archive_all", "replay")
 OPERATE_SECONDS = 0.2
+EVIDENCE = Path("build/soak")
 LOGGED_US = """
 SELECT coalesce((SELECT (extract(epoch FROM occurred_at) * 1000000)::bigint
     FROM projector.event_log ORDER BY log_offset DESC LIMIT 1), 1)
@@ -81,6 +89,7 @@ class Soak:
     def __post_init__(self) -> None:
         self.rng = self.world.rng
         self.works = Works(self.world.place, self.world.watch, self.world.oracle)
+        self.works.kept = ()
         self.kinds = self._kinds()
         self.world.field.retyped.update(WORKS)
         self.world.field.seconds_max = SETTLE_SECONDS_MAX
@@ -139,6 +148,7 @@ class Soak:
     async def _strike(self, kind: str) -> None:
         """One thing goes wrong, or an operator does something."""
         self.doing = kind
+        print(f"{self.now:6.0f} s  {kind}, sent {self.world.served:,}", flush=True)
         if kind in ("point", "work"):
             done = await (self._point() if kind == "point" else self._work())
             self.seen[kind] += bool(done)
@@ -219,7 +229,23 @@ async def soaked(seed: int, minutes: float) -> Soak:
             except TimeoutError:
                 soak.complain(f"{soak.doing} did not come to its end")
                 soak.complain(await world.standing())
+            if soak.complaints:
+                await keep(world)
             return soak
+
+
+async def keep(world: World) -> None:
+    """Keeps what tells why something is wrong: the live log, the archive, what was printed."""
+    shutil.rmtree(EVIDENCE, ignore_errors=True)
+    shutil.copytree(world.folder, EVIDENCE)
+    try:
+        connection = await asyncpg.connect(world.url)
+        try:
+            await connection.copy_from_query(LOG, output=EVIDENCE / "log.csv", format="csv")
+        finally:
+            await connection.close()
+    except (OSError, asyncpg.PostgresError) as error:
+        print(f"The log is not kept: {error}")
 
 
 async def main() -> int:

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from projector import shadow
-from projector.declare import AccountProjection, Aggregate, Declaration, Fed, Projection
+from projector.declare import AccountProjection, Aggregate, Declaration, Derived, Fed, Projection
 from projector.errors import UsageError
 from projector.home import Home, listed, quoted
 from projector.statements import live
@@ -143,7 +143,10 @@ async def lock_live(
 
     Locked one by one in the midst of the work, they would be met by readers of several tables that
     have one and wait for another: a deadlock, in each attempt anew while such readers keep coming.
+    The checkpoints of derived tables come before: who refreshes one holds its checkpoint while it
+    waits for tables. (Who merges into an aggregate comes to the checkpoint last.)
     """
+    await shadow.lock(connection, [d.name for d in declarations if isinstance(d, Derived)])
     going = [f"{quoted(target)}.{quoted(relation)}" for declaration in declarations
              for relation, target in await _moved(connection, declaration, schema)]  # fmt: skip
     # In the order in which `snapshot` locks them.

@@ -33,7 +33,9 @@ class Position:
 
     A single time out of line (far ahead of our clock, or far behind the last) moves nothing: it
     may be one bad message. A second in a row is believed to be the host's clock. Times ahead of
-    our clock count as now, since a host with a right clock would not have them yet.
+    our clock count as now, since a host with a right clock would not have them yet. So `last_us`
+    may not have followed a connection that went far back: the next one begins no later than where
+    that one has certainly come.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Position:
         self.last_us = cursor_us
         self._greatest_us = cursor_us
         self._reading_us: int | None = None
+        self._kept_us: int | None = None
         self._rewind_us = rewind_us
         self._back_us = 2 * rewind_us + 1_000_000
         self._now_us = now_us
@@ -76,10 +79,18 @@ class Position:
             # Never into the future: a host would take that for live.
             self._stepped_us = self.last_us + min(step_us, max(self._now_us() - self.last_us, 1))
             return self._stepped_us
-        return max(self.last_us - self._rewind_us, self._floor_us)
+        next_us = self.last_us - self._rewind_us
+        if self._kept_us is not None:
+            next_us = min(next_us, self._kept_us)
+        return max(next_us, self._floor_us)
 
     def observe(self, time_us: int) -> str | None:
         """Takes note of a message's time; returns what an operator should know, if anything."""
+        note = self._observe(time_us)
+        self._kept_us = self._reading_us
+        return note
+
+    def _observe(self, time_us: int) -> str | None:
         now_us = self._now_us()
         last_us = self.last_us
         if time_us > now_us + self._rewind_us:

@@ -25,7 +25,8 @@ HELD = 6
 SECONDS_MAX = 240.0
 RETYPED_SECONDS = 2.0
 """How long nobody types a command again that found a server away: to start it costs more than a
-processor has while it recovers."""
+processor has while it recovers. Or one that lost what it had: who looks in the log where to begin
+looks when the log has what its reader had taken."""
 ARMED_SECONDS_MAX = 15.0
 """How long a point is waited for that has yet to be hit, once all else is done."""
 
@@ -62,7 +63,7 @@ class Field:
     """Runs members side by side.
 
     `excuses`: a member that ends because something is held by another, and says this, is started
-    again, as by a supervisor. `retyped`: commands that are typed again, a little later, whenever a
+    again, a little later. `retyped`: commands that are typed again, a little later, whenever a
     server was away.
     Nothing is waited for longer than `seconds_max`.
     """
@@ -111,7 +112,7 @@ class Field:
             member.is_doomed = False
             self._launch(member)
         elif self._is_excused(member.name, code, running.said):
-            if member.name in self.retyped:
+            if member.name in self.retyped or code == HELD:
                 member.running, member.due = None, time.monotonic() + RETYPED_SECONDS
             else:
                 self._launch(member)
@@ -182,8 +183,13 @@ class Field:
         """Tells a process to end, as often as a point on its way out kills it. `owns` says whether
         a process holds a lease, and so is well under way."""
         member = self.members[name]
-        assert member.running is not None
+
+        async def is_there() -> bool:
+            return member.running is not None
+
         while not member.has_ended:
+            await self.until(is_there)
+            assert member.running is not None
             if member.arms:
                 await self.until(lambda: owns(member.pid))
             member.running.terminate()

@@ -93,6 +93,8 @@ class Network:
                 account.agenda.popleft()()
             elif not account.is_deleted:
                 self._act(account)
+            elif sum(other.is_deleted for other in self.accounts) > len(self.accounts) // 2:
+                self.come_back(account, [])  # Else nobody would be left of a long history.
 
     def _act(self, account: Account) -> None:
         acts, weights = zip(*self.acts, strict=True)

@@ -28,7 +28,8 @@ ARCHIVED = ["log_offset", "did", "kind", "action", "collection", "rkey", "rev", 
 class Works:
     """The commands that a case may have killed: how each is prepared, and what it is.
 
-    `rebuilt` says what a rebuild is to build.
+    `rebuilt` says what a rebuild is to build, `kept` what `archive` is to leave of the log: as long
+    as repeats may come, what ingest knows them by.
     """
 
     def __init__(self, place: Place, watch: Watch, oracle: Oracle) -> None:
@@ -37,6 +38,7 @@ class Works:
         self.oracle = oracle
         self.archive = place.folder / "archive"
         self.rebuilt: Sequence[str] = ("--all",)
+        self.kept: Sequence[str] = ("--recent-events", "0")
 
     async def prepare(self, name: str) -> list[str]:
         """Makes ready what a command is to work on; returns its words."""
@@ -60,7 +62,7 @@ class Works:
         return ["as-of", "200", "--into", "earlier"]
 
     async def archive_all(self) -> list[str]:
-        return ["archive", "--to", str(self.archive), "--recent-events", "0"]
+        return ["archive", "--to", str(self.archive), *self.kept]
 
     async def restore(self) -> list[str]:
         await self.place.ok(*await self.archive_all())

@@ -105,6 +105,28 @@ def test_the_cursor_is_where_it_is_read_where_that_is_before_what_a_restart_woul
     assert position.cursor_us == T0 + 1
 
 
+@pytest.mark.parametrize("messages", [1, 100])
+def test_what_is_read_again_is_read_to_its_end_whose_times_are_not_believed(messages: int) -> None:
+    """One message that is far behind is not believed, and none is that is ahead of our clock."""
+    second, now_us = 1_000_000, [10_000_000_000]
+    position = Position(None, 5 * second, lambda: now_us[0])
+    assert position.request_us() is None
+    live_us = now_us[0] - 45 * second
+    position.observe(live_us)
+    assert position.request_us() == live_us - 5 * second
+    # The host began early, so it is asked for more: its 2 s, our 45, and the usual 5.
+    position.shift(live_us - 7 * second)
+    again_us = live_us - (7 + 45 + 5) * second
+    assert position.request_us() == again_us
+    position.unshift()
+    if messages > 1:
+        now_us[0] = second
+    for number in range(messages):
+        position.observe(again_us + number * second // 100)
+    assert position.request_us() == again_us
+    assert position.cursor_us == again_us
+
+
 async def test_one_time_out_of_line_moves_nothing() -> None:
     far = json.loads(line(50)) | {"time_us": 200_000_000_000_000_000}
     old = json.loads(line(51)) | {"time_us": 7}

@@ -29,8 +29,8 @@ MUTANTS: Final = (
         "jetstream-no-rewind",
         "a reconnect asks for what follows the last message: what came out of order is lost",
         "events/sources/jetstream_position.py",
-        old="        return max(self.last_us - self._rewind_us, self._floor_us)\n",
-        new="        return max(self.last_us + 1, self._floor_us)\n",
+        old="        next_us = self.last_us - self._rewind_us\n",
+        new="        next_us = self.last_us + 1\n",
         tests=("tests/sources/test_jetstream.py::test_resumes_some_seconds_before_the_cursor",),
     ),
     Mutant(
@@ -42,6 +42,17 @@ MUTANTS: Final = (
         tests=(
             "tests/sources/test_jetstream_clocks.py::"
             "test_what_is_read_a_second_time_is_read_to_its_end_whoever_is_restarted",
+        ),
+    ),
+    Mutant(
+        "jetstream-goes-by-what-it-believes",
+        "a reconnect goes by the last time that was believed, though older ones were handed on",
+        "events/sources/jetstream_position.py",
+        old="            next_us = min(next_us, self._kept_us)\n",
+        new="            next_us = min(next_us, max(self._kept_us, next_us))\n",
+        tests=(
+            "tests/sources/test_jetstream_clocks.py::"
+            "test_what_is_read_again_is_read_to_its_end_whose_times_are_not_believed",
         ),
     ),
     Mutant(

@@ -82,13 +82,14 @@ async def websocket_repeating(world: World) -> str:
     seen="the reader says that the times went back", holds="repeats stay out of the log",
 )  # fmt: skip
 async def websocket_going_backwards(world: World) -> str:
+    link, mark = await _fresh(world), world.mark()
+    # Up to the very last that was sent: a host that goes back leaves nothing out when it goes on.
     sent = [f.line() for f in world.facts[max(world.served - LATEST, 0) : world.served]]
     times = [time_us_of(line) for line in sent]
     older = [n for n, at in enumerate(times) if 0 < at < max(times) - BACK_US]
     if not older:
         raise Disturbed("nothing so old was sent yet")
     again = sent[older[-1] :]
-    link, mark = await _fresh(world), world.mark()
     world.host.append(*again)
 
     async def heard() -> bool:
