@@ -60,6 +60,17 @@ MUTANTS: Final = (
         tests=(f"{MISSING}test_busy_events_beyond_one_batch_are_settled",),
     ),
     Mutant(
+        "swap-meets-who-refreshes",
+        "a swap has the tables before the checkpoint that who refreshes them holds: it gives way",
+        "projector/swap.py",
+        old="    await shadow.lock(connection, [d.name for d in declarations if isinstance(d, Derived)])",
+        new="",
+        tests=(
+            "tests/rebuild/test_readers.py::"
+            "test_who_refreshes_a_derived_table_waits_and_is_not_in_its_way",
+        ),
+    ),
+    Mutant(
         "swap-old-deltas-kept",
         "deltas that wait for the old counters are added to the new ones",
         "projector/swap.py",
