@@ -36,7 +36,7 @@ from tests.simulator.points import POINTS
 from tests.simulator.works import Works
 
 EVENTS_PER_SECOND = 40
-"""As many again and more come a second time: what is read again of accounts that were removed."""
+"""Two thirds as many come a second time: what is read again of accounts that were removed."""
 STEPS_US = (0, 1, 900, 1_000, 40_000, 108_099)
 """As many facts a second, on the average, as are sent: the network's clock goes as ours does. By as
 much as they are apart the reader goes back with a host that seems to be behind: else it would be to
