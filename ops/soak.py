@@ -189,8 +189,8 @@ class Soak:
         return True
 
     async def _operate(self) -> None:
-        """Does what the runbook says of a Redis that lost its data: whoever feeds it begins, where
-        it knows no cursor, a little before the log's last event."""
+        """Does as the runbook says of a Redis that lost its data, with less to spare: who feeds it
+        begins, where it knows no cursor, a little before the log's last event."""
         feed = self.world.field.members["feed"]
         while True:
             since_us = max(await self.world.watch.count(LOGGED_US) - BEFORE_US, 1)

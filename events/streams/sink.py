@@ -171,8 +171,8 @@ class RedisSink:
             return (
                 f"{self._name}: the cursor of {source_name} is gone, it was at {expected}: Redis"
                 " lost writes, all of them. Start again with ?cursor=… in the source's address, a"
-                " time a little before the log's last event; without, what Redis held and the log"
-                " has not is passed over"
+                " time a minute before the oldest of the log's last thousand events; without, what"
+                " Redis held and the log has not is passed over"
             )
         return (
             f"{self._name}: the cursor of {source_name} is {saved}, not {expected or 'absent'} as"
